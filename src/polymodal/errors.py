@@ -1,0 +1,62 @@
+"""Every error and warning a user can meet.
+
+    PolymodalError
+    ├── DataError          an input breaks a rule: a column, a row, a cell (also ValueError)
+    │   ├── SchemaError    a modality is declared wrongly, or the input lacks what it declares
+    │   └── LabelError     the labels break a rule
+    ├── ConfigError        a setting is unknown or out of range (also ValueError)
+    ├── CheckpointError    a file on disk cannot be trusted or understood (also ValueError)
+    └── MissingExtraError  an optional package is needed (also ImportError)
+
+    PolymodalWarning (UserWarning)
+    ├── PresenceWarning    rows without any modality
+    └── TrainingWarning    a fit that ended, but about which one should know something
+
+An error is one sentence in three parts: the rule; what came; the way out.
+"""
+
+
+class PolymodalError(Exception):
+    """Root of every error that this library raises on purpose."""
+
+
+class DataError(PolymodalError, ValueError):
+    """An input breaks a rule of the data door."""
+
+
+class SchemaError(DataError):
+    """A modality is declared wrongly, or the input lacks what the declaration names."""
+
+
+class LabelError(DataError):
+    """The labels break a rule."""
+
+
+class ConfigError(PolymodalError, ValueError):
+    """A setting is unknown, of the wrong type, or out of range."""
+
+
+class CheckpointError(PolymodalError, ValueError):
+    """A checkpoint or model directory is damaged, hostile, or of an unknown format."""
+
+
+class MissingExtraError(PolymodalError, ImportError):
+    """A feature needs an optional package that is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs the package {package}, which is not installed; "
+            f"run: pip install 'polymodal[{extra}]'"
+        )
+
+
+class PolymodalWarning(UserWarning):
+    """Root of every warning that this library gives."""
+
+
+class PresenceWarning(PolymodalWarning):
+    """Rows that have no modality at all: their prediction is the training prior."""
+
+
+class TrainingWarning(PolymodalWarning):
+    """A fit that ended, but about which one should know something."""

@@ -1,0 +1,154 @@
+"""The contract of a method, and the arithmetic of prediction that all methods share.
+
+A method is one file: a frozen ``Config``, the blocks it is made of, and an ``nn.Module`` that says what
+it predicts (``forward``), what it minimises (``losses``) and in which order (``stages``). It knows
+nothing of data frames, devices or training loops. Letters: see :mod:`polymodal.batch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.batch import Batch, Input, Output, Task
+
+ParameterGroup = dict[str, Any]
+"""One optimiser group: ``{"params": [...], "lr": ..., "weight_decay": ..., "name": ...}``."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training with its own trainable parts and losses.
+
+    Attributes:
+        name: how the stage is called in histories and logs.
+        share: the part of ``max_epochs`` that it gets; the shares of a method's stages sum to 1.
+    """
+
+    name: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands when a loss is computed.
+
+    Attributes:
+        stage: name of the running stage.
+        epoch: epoch within the stage, from 0.
+        progress: share of the stage's epochs already done, in [0, 1).
+    """
+
+    stage: str
+    epoch: int
+    progress: float
+
+
+class Method(nn.Module):
+    """Base of every neural method.
+
+    Args:
+        inputs: the modalities, in the order of M.
+        task: what is to be predicted.
+        config: the method's own settings; None takes the defaults.
+
+    Attributes:
+        prior: (C,) buffer: class shares, label shares, or the mean of y over the labelled training rows.
+        scale: (C,) buffer: 1 for classification, the standard deviation of y for regression.
+    """
+
+    Config: ClassVar[type]
+    late_fusion: ClassVar[bool]
+    training_only: ClassVar[tuple[str, ...]] = ()
+    """Attributes (modules or buffers) that serve training alone: in checkpoints, absent from saved models."""
+
+    prior: Tensor
+    scale: Tensor
+
+    def __init__(self, inputs: Sequence[Input], task: Task, config: Any = None) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.task = task
+        self.config = self.Config() if config is None else config
+        self.register_buffer("prior", torch.full((task.n_outputs,), 1.0 / max(task.n_outputs, 1)))
+        self.register_buffer("scale", torch.ones(task.n_outputs))
+
+    # ---- what a method defines -------------------------------------------------------------------
+
+    def stages(self) -> Iterator[Stage]:
+        """The stages of training, in order."""
+        yield Stage("train")
+
+    def forward(self, batch: Batch) -> Output:
+        """Predict; see :class:`polymodal.batch.Output`."""
+        raise NotImplementedError
+
+    def losses(self, batch: Batch, output: Output, step: Step) -> dict[str, Tensor]:
+        """Named scalar terms, weights applied, whose sum is minimised; finite for any batch."""
+        raise NotImplementedError
+
+    def trainable(self, stage: Stage) -> Iterable[ParameterGroup]:
+        """Parameter groups of a stage; parameters that no group names are left alone."""
+        del stage
+        yield {"params": list(self.parameters()), "lr": self.config.learning_rate, "name": "all"}
+
+    def observe(self, y: Tensor) -> None:
+        """Learn what is needed from the labelled training rows before the first epoch.
+
+        Args:
+            y: the labels of the labelled training rows alone: (N,) int64 classes, (N,) float values, or
+                (N, C) float labels with NaN for a masked entry.
+        """
+        if self.task.kind == "multiclass":
+            counts = torch.bincount(y, minlength=self.task.n_outputs).to(self.prior)
+            self.prior.copy_(counts / counts.sum())
+        elif self.task.kind == "multilabel":
+            self.prior.copy_(y.nanmean(dim=0).nan_to_num(0.5).to(self.prior))
+        else:
+            self.prior.copy_(y.double().mean().to(self.prior))
+            spread = y.double().std(unbiased=False)
+            self.scale.copy_((spread if spread > 0 else torch.ones_like(spread)).to(self.scale))
+
+    def diagnostics(self, batch: Batch, output: Output, monitor: Tensor | None) -> dict[str, float]:
+        """Figures of one epoch for the history; ``monitor`` holds labels that training never reads."""
+        del batch, output, monitor
+        return {}
+
+    def judge(self, history: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Warnings, each a sentence, about a finished history of epochs."""
+        del history
+        return []
+
+    # ---- what all methods share ------------------------------------------------------------------
+
+    def to_prediction(self, logits: Tensor) -> Tensor:
+        """Raw head outputs (..., C) to predictions (..., C) in the units of ``Output.prediction``."""
+        if self.task.kind == "multiclass":
+            return logits.float().softmax(dim=-1)
+        if self.task.kind == "multilabel":
+            return logits.float().sigmoid()
+        return self.prior + self.scale * logits.float()
+
+    def late_fuse(self, branches: Tensor, presence: Tensor) -> Tensor:
+        """Mean of the present branches' predictions; the prior where a row has none.
+
+        Args:
+            branches: (B, M, C) predictions; entries of absent modalities are never read.
+            presence: (B, M) bool.
+
+        Returns:
+            (B, C).
+        """
+        mask = presence.unsqueeze(-1)
+        total = torch.where(mask, branches, torch.zeros((), dtype=branches.dtype, device=branches.device)).sum(1)
+        count = mask.sum(1)
+        return torch.where(count > 0, total / count.clamp(min=1), self.prior.to(total.dtype))
+
+    def drop_training_parts(self) -> None:
+        """Remove what only training needs; prediction does not change."""
+        for name in self.training_only:
+            setattr(self, name, None)
