@@ -1,0 +1,45 @@
+"""Robust multimodal learning: missing inputs, few labels, and a figure for every combination of inputs.
+
+Names load on first use (PEP 562), so that importing the package costs nothing that is not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "MethodClassifier": "polymodal.estimators",
+    "MethodRegressor": "polymodal.estimators",
+    "RobultClassifier": "polymodal.estimators",
+    "RobultRegressor": "polymodal.estimators",
+    "Series": "polymodal.schema",
+    "Tabular": "polymodal.schema",
+    "Vector": "polymodal.schema",
+    "load": "polymodal.estimators",
+    "load_dataset": "polymodal.data.readers",
+}
+
+__all__ = [  # noqa: RUF022, PLE0604 - plain, so that tools and readers see every name
+    "MethodClassifier",
+    "MethodRegressor",
+    "RobultClassifier",
+    "RobultRegressor",
+    "Series",
+    "Tabular",
+    "Vector",
+    "load",
+    "load_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'polymodal' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,570 @@
+"""scikit-learn estimators over the methods: thin shells that read, train, predict and save.
+
+An estimator stores its settings in ``__init__``, judges them in ``fit``, and marks what it learnt with a
+trailing underscore. Everything it does is done by another room: the data door reads, the method thinks,
+the trainer trains, the evaluation counts.
+
+Letters: n rows, M modalities, C outputs (classes, labels, or 1 value), d latent width.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from polymodal import checkpoint, evaluation, methods, prediction, training
+from polymodal.batch import Batch, Task
+from polymodal.data import door, splits
+from polymodal.data.labels import Labels, read_classes, read_label_sets, read_values
+from polymodal.data.preprocessing import Inputs, Preprocessor
+from polymodal.errors import CheckpointError, ConfigError, LabelError, PresenceWarning
+from polymodal.methods.base import Method
+from polymodal.schema import Modality, from_json, to_json
+
+ROWS_PER_CHUNK = 8192
+"""Rows read, prepared and predicted at a time: bounds the memory of prediction, whatever the input's size."""
+
+
+# ---- from arrays to tensors ------------------------------------------------------------------------
+
+
+def to_batch(inputs: Inputs, labels: Labels | None = None) -> Batch:
+    """Prepared arrays as one batch on the CPU, sharing their memory.
+
+    Args:
+        inputs: prepared modalities of n rows.
+        labels: their labels, or None at prediction.
+    """
+    y = labelled = None
+    if labels is not None:
+        values = labels.values if labels.kind == "multiclass" else labels.values.astype(np.float32)
+        y, labelled = torch.from_numpy(values), torch.from_numpy(labels.labelled)
+    return Batch(
+        values={name: torch.from_numpy(value) for name, value in inputs.values.items()},
+        presence=torch.from_numpy(inputs.presence),
+        lengths={name: torch.from_numpy(value) for name, value in inputs.lengths.items()},
+        y=y,
+        labelled=labelled,
+    )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of n rows.
+
+    Attributes:
+        values: (n, C) probabilities or values; the training prior where a row has no modality.
+        branches: (n, M, C), NaN where absent; None for methods without branches.
+        presence: (n, M) bool.
+    """
+
+    values: np.ndarray
+    branches: np.ndarray | None
+    presence: np.ndarray
+
+
+# ---- the shell that all estimators share -------------------------------------------------------------
+
+
+class _MethodEstimator(BaseEstimator):
+    """Reading, training, predicting, evaluating and saving, for any registered method."""
+
+    _training_settings: ClassVar[tuple[str, ...]] = tuple(f.name for f in fields(training.TrainingConfig))
+
+    # The parameters that every estimator has; each class spells them out in its own constructor.
+    modalities: Mapping[str, Modality] | None
+    validation_fraction: float
+    device: str
+    random_state: Any
+    verbose: bool
+
+    # ---- what a subclass says ----
+
+    def _method_name(self) -> str:
+        raise NotImplementedError
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def _read_labels(self, y: Any, n: int) -> Labels:
+        raise NotImplementedError
+
+    # ---- learning ----
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        groups: Any = None,
+        y_monitor: Any = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn from labelled and unlabelled rows, whatever modalities each has.
+
+        Args:
+            X: n rows: a DataFrame, a mapping of arrays by modality, or a 2-D array.
+            y: n labels; an unlabelled row has None, NaN or the estimator's ``missing_label``.
+            validation: rows (X, y) for early stopping; without it, a part of the labelled rows.
+            groups: n group names (subjects, users); a group is never on both sides of the validation split.
+            y_monitor: n true labels for diagnostics alone (pseudo-label accuracy in ``history_``);
+                training does not read them, and its result is the same bit for bit.
+            resume: go on from the newest sound checkpoint in ``checkpoint_dir``, if there is one.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            DataError: X or y breaks a rule of the data door.
+            ConfigError: a setting is unknown or out of range.
+        """
+        settings = self._judged_settings()
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        schema = door.bind(X, self.modalities)
+        table = door.read(X, schema, fitting=True)
+        labels = self._read_labels(y, table.n_rows)
+        preprocessor = Preprocessor().fit(table)
+        inputs = preprocessor.transform(table)
+        monitor = None if y_monitor is None else self._monitor(y_monitor, labels)
+
+        held_out, rule = self._validation_rows(labels, seed, groups, given=validation is not None)
+        train_rows = np.setdiff1d(np.arange(table.n_rows), held_out)
+        everything = to_batch(inputs, labels)
+        if validation is not None:
+            held = self._validation_batch(validation, schema, preprocessor, labels)
+        else:
+            held = everything.rows(torch.from_numpy(held_out)) if len(held_out) else None
+
+        device = training.choose_device(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            method = self._new_method(preprocessor, labels)
+        self.history_ = training.fit(
+            method,
+            everything if len(train_rows) == table.n_rows else everything.rows(torch.from_numpy(train_rows)),
+            held,
+            settings,
+            seed=seed,
+            device=str(device),
+            resume=resume,
+            monitor=None if monitor is None else monitor[torch.from_numpy(train_rows)],
+            verbose=self.verbose,
+        )
+        method.drop_training_parts()
+        self.stopping_rule_ = rule
+        self._keep(method, preprocessor, schema, labels, X)
+        return self
+
+    def _judged_settings(self) -> training.TrainingConfig:
+        if not (isinstance(self.validation_fraction, int | float) and 0 <= self.validation_fraction < 1):
+            raise ConfigError(
+                f"validation_fraction is a share in [0, 1); got {self.validation_fraction!r}; "
+                "0 trains for a fixed number of epochs"
+            )
+        params = self.get_params(deep=False)
+        return training.TrainingConfig(**{k: params[k] for k in self._training_settings if k in params})
+
+    def _validation_rows(
+        self, labels: Labels, seed: int, groups: Any, *, given: bool
+    ) -> tuple[np.ndarray, str]:
+        """Rows held out for early stopping, and the rule that chose them, in words."""
+        none = np.empty(0, dtype=np.int64)
+        if given:
+            return none, "early stopping on the validation rows given to fit"
+        if self.validation_fraction == 0:
+            return none, "fixed epochs: validation_fraction is 0"
+        return splits.validation_rows(
+            labels.values,
+            labels.labelled,
+            self.validation_fraction,
+            seed,
+            kind=labels.kind,
+            groups=None if groups is None else np.asarray(groups),
+        )
+
+    def _validation_batch(
+        self,
+        validation: tuple[Any, Any],
+        schema: dict[str, Modality],
+        preprocessor: Preprocessor,
+        labels: Labels,
+    ) -> Batch:
+        X, y = validation
+        table = door.read(X, schema)
+        return to_batch(preprocessor.transform(table), self._labels_like(y, table.n_rows, labels))
+
+    def _labels_like(self, y: Any, n: int, fitted: Labels) -> Labels:
+        """Labels of other rows, coded with the classes of the fitted ones."""
+        if fitted.kind == "regression":
+            return read_values(y, n)
+        return self._read_classes_like(y, n, fitted)
+
+    def _read_classes_like(self, y: Any, n: int, fitted: Labels) -> Labels:
+        raise NotImplementedError
+
+    def _monitor(self, y_monitor: Any, labels: Labels) -> torch.Tensor:
+        monitored = self._labels_like(y_monitor, len(labels.labelled), labels)
+        if not monitored.labelled.all():
+            row = int(np.flatnonzero(~monitored.labelled)[0])
+            raise LabelError(f"y_monitor holds a true label for each row; row {row} has none; leave y_monitor out")
+        return torch.from_numpy(monitored.values)
+
+    def _new_method(self, preprocessor: Preprocessor, labels: Labels) -> Method:
+        cls = methods.get(self._method_name())
+        n_outputs = {"multiclass": lambda: len(labels.classes), "regression": lambda: 1}.get(
+            labels.kind, lambda: labels.values.shape[1]
+        )()
+        return cls(
+            preprocessor.inputs,
+            Task(labels.kind, n_outputs),
+            methods.configure(cls, self._method_settings()),
+        )
+
+    def _keep(
+        self, method: Method, preprocessor: Preprocessor, schema: dict[str, Modality], labels: Labels, X: Any
+    ) -> None:
+        self.method_ = method
+        self.preprocessor_ = preprocessor
+        self.modalities_ = schema
+        self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
+        self.n_iter_ = len(self.history_)
+        if labels.kind != "regression":
+            self.classes_ = labels.classes
+        if isinstance(X, pd.DataFrame):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        if not isinstance(X, Mapping):
+            self.n_features_in_ = np.shape(X)[1]
+
+    # ---- predicting ----
+
+    @property
+    def late_fusion(self) -> bool:
+        """True where a subset's prediction is the mean of its branches' predictions."""
+        return methods.get(self._method_name()).late_fusion
+
+    def _inputs_in_chunks(self, X: Any) -> Iterator[Inputs]:
+        n = door.n_rows(X)
+        for start in range(0, max(n, 1), ROWS_PER_CHUNK):
+            rows = X if n <= ROWS_PER_CHUNK else door.take(X, slice(start, start + ROWS_PER_CHUNK))
+            yield self.preprocessor_.transform(door.read(rows, self.modalities_, first_row=start))
+
+    def _predictions(self, X: Any, *, warn: bool = True) -> Predictions:
+        check_is_fitted(self)
+        device = next(self.method_.parameters()).device
+        values, branches, presence = [], [], []
+        for inputs in self._inputs_in_chunks(X):
+            value, branch = prediction.predict(self.method_, to_batch(inputs), device=device)
+            values.append(value)
+            branches.append(branch)
+            presence.append(inputs.presence)
+        result = Predictions(
+            _joined(values), None if branches[0] is None else _joined(branches), _joined(presence)
+        )
+        if warn and (empty := int((~result.presence.any(axis=1)).sum())):
+            warnings.warn(
+                f"{empty} of {len(result.presence)} rows have no modality at all: "
+                "their prediction is the training prior",
+                PresenceWarning,
+                stacklevel=3,
+            )
+        return result
+
+    def branch_predictions(self, X: Any) -> dict[str, np.ndarray]:
+        """Each modality's own prediction.
+
+        Returns:
+            ``{modality: (n, C)}``, rows of NaN where the modality is absent.
+
+        Raises:
+            ConfigError: the method has no branches.
+        """
+        found = self._predictions(X, warn=False).branches
+        if found is None:
+            raise ConfigError(
+                f"branch predictions need a method with one branch a modality; {self._method_name()} has none; "
+                "predict on a subset of the modalities instead"
+            )
+        return {name: found[:, m] for m, name in enumerate(self.modalities_)}
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The shared space of Robult (the method's ``latents["shared"]``).
+
+        Returns:
+            (n, d); rows of NaN where a row has no modality at all.
+        """
+        check_is_fitted(self)
+        device = next(self.method_.parameters()).device
+        chunks = self._inputs_in_chunks(X)
+        return _joined([prediction.transform(self.method_, to_batch(rows), device=device) for rows in chunks])
+
+    # ---- evaluating ----
+
+    def subset_report(
+        self, X: Any, y: Any, *, metrics: Sequence[str] | None = None, dataset: str = "", seed: int = 0
+    ) -> pd.DataFrame:
+        """Every combination of modalities x metric, as a tidy table.
+
+        Args:
+            X: n rows, as for ``predict``.
+            y: n labels; unlabelled rows are left out.
+            metrics: names of metrics; None takes the task's usual ones.
+            dataset: name of the data for the table.
+            seed: seed of the sampled subsets (above 8 modalities), kept in the table.
+
+        Returns:
+            Columns dataset, method, seed, labels, subset, metric, value.
+        """
+        check_is_fitted(self)
+        return subset_table(
+            self, X, y, metrics=metrics, dataset=dataset, method=self._method_name(), seed=seed
+        )
+
+    def _evaluation_labels(self, y: Any, n: int) -> Labels:
+        raise NotImplementedError
+
+    # ---- keeping ----
+
+    def save(self, path: str | Path) -> None:
+        """Write a model directory: safetensors and JSON, no pickle, whole or not at all.
+
+        Raises:
+            CheckpointError: ``path`` holds something that is not a model directory.
+        """
+        check_is_fitted(self)
+        preprocessing, arrays = self.preprocessor_.state()
+        config = {
+            "estimator": type(self).__name__,
+            "params": _json_params(self.get_params(deep=False)),
+            "method": self._method_name(),
+            "method_config": asdict(self.method_.config),
+            "task": asdict(self.method_.task),
+            "modalities": {name: to_json(modality) for name, modality in self.modalities_.items()},
+            "classes": _classes_to_json(getattr(self, "classes_", None)),
+            "n_features_in": getattr(self, "n_features_in_", None),
+            "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", [])] or None,
+            "stopping_rule": self.stopping_rule_,
+            "history": _json_history(self.history_),
+        }
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.method_.state_dict().items()}
+        checkpoint.save_directory(
+            path, tensors=tensors, config=config, preprocessing=preprocessing, preprocessing_arrays=arrays
+        )
+
+    def _restore(self, saved: checkpoint.Saved, device: str) -> Self:
+        config = saved.config
+        cls = methods.get(config["method"])
+        preprocessor = Preprocessor.from_state(saved.preprocessing, saved.preprocessing_arrays)
+        method = cls(preprocessor.inputs, Task(**config["task"]), methods.configure(cls, config["method_config"]))
+        method.drop_training_parts()
+        method.load_state_dict(saved.tensors)
+        self.method_ = method.to(training.choose_device(device)).eval()
+        self.preprocessor_ = preprocessor
+        self.modalities_ = {name: from_json(modality) for name, modality in config["modalities"].items()}
+        self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
+        self.history_ = config["history"]
+        self.n_iter_ = len(self.history_)
+        self.stopping_rule_ = config["stopping_rule"]
+        if config["classes"] is not None:
+            self.classes_ = _classes_from_json(config["classes"])
+        if config["n_features_in"] is not None:
+            self.n_features_in_ = config["n_features_in"]
+        if config["feature_names_in"] is not None:
+            self.feature_names_in_ = np.asarray(config["feature_names_in"], dtype=object)
+        return self
+
+
+# ---- classifiers and regressors ----------------------------------------------------------------------
+
+
+class MethodClassifier(ClassifierMixin, _MethodEstimator):
+    """Any registered method as a classifier: multi-class, or multi-label when y is 2-D.
+
+    Args:
+        method: name of the method (``polymodal options`` lists them).
+        modalities: name -> :class:`~polymodal.schema.Vector`, ``Tabular`` or ``Series``; None infers them
+            from a mapping, or takes a 2-D array as one modality.
+        settings: the method's own settings by name (``polymodal options METHOD`` explains each).
+        max_epochs: epochs over all stages.
+        batch_size: rows a step.
+        labelled_share: least share of labelled rows in a batch.
+        validation_fraction: share of the labelled rows held out for early stopping; 0 for fixed epochs.
+        patience: epochs without a better validation loss before training stops.
+        precision: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        checkpoint_dir: folder for a checkpoint each epoch; None for none.
+        log_dir: folder for ``history.jsonl``; None for none.
+        missing_label: the integer label of an unlabelled row; None: there is no such label.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        random_state: seed; the same seed gives the same weights.
+        verbose: show progress.
+
+    Attributes:
+        classes_: (C,) class labels (multi-label: column numbers).
+        modalities_: the modalities with their columns.
+        history_: one dict an epoch; ``stopping_rule_`` says how its length was decided.
+        method_: the trained module.
+    """
+
+    _estimator_type = "classifier"
+
+    def __init__(
+        self,
+        method: str = "robult",
+        modalities: Mapping[str, Modality] | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        labelled_share: float = 0.25,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        precision: str = "auto",
+        checkpoint_dir: str | None = None,
+        log_dir: str | None = None,
+        missing_label: int | None = -1,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.method = method
+        self.modalities = modalities
+        self.settings = settings
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.labelled_share = labelled_share
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.log_dir = log_dir
+        self.missing_label = missing_label
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _method_name(self) -> str:
+        return self.method
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        return self.settings or {}
+
+    def _read_labels(self, y: Any, n: int) -> Labels:
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            return read_label_sets(y, n, self.missing_label)
+        return read_classes(y, n, self.missing_label)
+
+    def _read_classes_like(self, y: Any, n: int, fitted: Labels) -> Labels:
+        if fitted.kind == "multilabel":
+            return read_label_sets(y, n, self.missing_label)
+        return read_classes(y, n, self.missing_label, classes=fitted.classes)
+
+    def _evaluation_labels(self, y: Any, n: int) -> Labels:
+        if self.method_.task.kind == "multilabel":
+            return read_label_sets(y, n, self.missing_label)
+        return read_classes(y, n, self.missing_label, classes=self.classes_)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities from whatever each row has.
+
+        Returns:
+            (n, C); rows sum to 1 (multi-label: each entry is a probability of its own).
+        """
+        return self._predictions(X).values.astype(np.float64)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each row, (n,); multi-label: (n, C) of 0 and 1 at threshold 1/2."""
+        probabilities = self._predictions(X).values
+        if self.method_.task.kind == "multilabel":
+            return (probabilities > 0.5).astype(np.int64)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy over the labelled rows (multi-label: share of rows with every label right)."""
+        check_is_fitted(self)
+        n = door.n_rows(X)
+        if self.method_.task.kind == "multilabel":
+            labels = read_label_sets(y, n, self.missing_label)
+            rows = labels.labelled & ~np.isnan(labels.values).any(axis=1)
+            truth, guess = labels.values[rows].astype(np.int64), self.predict(X)[rows]
+        else:
+            labels = read_classes(y, n, self.missing_label)
+            rows = labels.labelled
+            truth, guess = labels.classes[labels.values[rows]], self.predict(X)[rows]
+        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return float(accuracy_score(truth, guess, sample_weight=weight))
+
+
+class MethodRegressor(RegressorMixin, _MethodEstimator):
+    """Any registered method as a regressor; an unlabelled row has NaN.
+
+    Arguments and attributes are those of :class:`MethodClassifier`, less ``missing_label`` and ``classes_``.
+    """
+
+    def __init__(
+        self,
+        method: str = "robult",
+        modalities: Mapping[str, Modality] | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        labelled_share: float = 0.25,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        precision: str = "auto",
+        checkpoint_dir: str | None = None,
+        log_dir: str | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.method = method
+        self.modalities = modalities
+        self.settings = settings
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.labelled_share = labelled_share
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.log_dir = log_dir
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _method_name(self) -> str:
+        return self.method
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        return self.settings or {}
+
+    def _read_labels(self, y: Any, n: int) -> Labels:
+        return read_values(y, n)
+
+    def _evaluation_labels(self, y: Any, n: int) -> Labels:
+        return read_values(y, n)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (n,), in the units of y, from whatever each row has."""
+        return self._predictions(X).values[:, 0].astype(np.float64)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 over the labelled rows."""
+        check_is_fitted(self)
+        labels = read_values(y, door.n_rows(X))
+        rows = labels.labelled
+        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return float(r2_score(labels.values[rows], self.predict(X)[rows], sample_weight=weight))
