@@ -568,3 +568,270 @@ class MethodRegressor(RegressorMixin, _MethodEstimator):
         rows = labels.labelled
         weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         return float(r2_score(labels.values[rows], self.predict(X)[rows], sample_weight=weight))
+
+
+class RobultClassifier(MethodClassifier):
+    """Robult (arXiv 2509.03477) as a classifier: multi-class, or multi-label when y is 2-D.
+
+    One branch a modality and one shared classifier; learns from unlabelled rows and rows that lack
+    modalities; a prediction is the mean of the present branches' probabilities.
+
+    Args:
+        modalities: as for :class:`MethodClassifier`.
+        preset: see ``polymodal options robult``, as for the next nine.
+        d_latent: width of the latent space.
+        d_unique: width of the unique part of a modality; 0 for none.
+        temperature: of the contrast.
+        weighting: how pseudo-labelled pairs are weighted in the contrast.
+        loss_weights: weight of each loss term by name; a missing name weighs 1.
+        ramp: share of the epochs over which the unlabelled contrast is faded in.
+        sequence_encoder: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
+        dropout: in the branches.
+        learning_rate: of AdamW.
+        max_epochs: this and all further ones as for :class:`MethodClassifier`.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality] | None = None,
+        *,
+        preset: str = "default",
+        d_latent: int = 60,
+        d_unique: int = 30,
+        temperature: float = 0.3,
+        weighting: str = "rbf",
+        loss_weights: Mapping[str, float] | None = None,
+        ramp: float = 0.3,
+        sequence_encoder: str = "gru",
+        dropout: float = 0.1,
+        learning_rate: float = 1e-3,
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        labelled_share: float = 0.25,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        precision: str = "auto",
+        checkpoint_dir: str | None = None,
+        log_dir: str | None = None,
+        missing_label: int | None = -1,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.modalities = modalities
+        self.preset = preset
+        self.d_latent = d_latent
+        self.d_unique = d_unique
+        self.temperature = temperature
+        self.weighting = weighting
+        self.loss_weights = loss_weights
+        self.ramp = ramp
+        self.sequence_encoder = sequence_encoder
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.labelled_share = labelled_share
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.log_dir = log_dir
+        self.missing_label = missing_label
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _method_name(self) -> str:
+        return "robult"
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        return _settings_of(self, methods.get("robult").Config)
+
+
+class RobultRegressor(MethodRegressor):
+    """Robult (arXiv 2509.03477) as a regressor; an unlabelled row has NaN.
+
+    The contrast's classes are bins of y. Arguments are those of :class:`RobultClassifier`, less
+    ``missing_label``.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality] | None = None,
+        *,
+        preset: str = "default",
+        d_latent: int = 60,
+        d_unique: int = 30,
+        temperature: float = 0.3,
+        weighting: str = "rbf",
+        loss_weights: Mapping[str, float] | None = None,
+        ramp: float = 0.3,
+        sequence_encoder: str = "gru",
+        dropout: float = 0.1,
+        learning_rate: float = 1e-3,
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        labelled_share: float = 0.25,
+        validation_fraction: float = 0.15,
+        patience: int = 20,
+        precision: str = "auto",
+        checkpoint_dir: str | None = None,
+        log_dir: str | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.modalities = modalities
+        self.preset = preset
+        self.d_latent = d_latent
+        self.d_unique = d_unique
+        self.temperature = temperature
+        self.weighting = weighting
+        self.loss_weights = loss_weights
+        self.ramp = ramp
+        self.sequence_encoder = sequence_encoder
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.labelled_share = labelled_share
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.log_dir = log_dir
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _method_name(self) -> str:
+        return "robult"
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        return _settings_of(self, methods.get("robult").Config)
+
+
+# ---- what is done with a fitted model -------------------------------------------------------------------
+
+
+def load(path: str | Path, *, device: str = "auto") -> MethodClassifier | MethodRegressor:
+    """The fitted estimator of a model directory.
+
+    Args:
+        path: what :meth:`save` wrote.
+        device: where its module goes: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Raises:
+        CheckpointError: the directory is damaged, of an unknown format, or not a model directory.
+    """
+    saved = checkpoint.load_directory(path)
+    known = {
+        cls.__name__: cls for cls in (MethodClassifier, MethodRegressor, RobultClassifier, RobultRegressor)
+    }
+    name = saved.config.get("estimator")
+    if name not in known:
+        raise CheckpointError(
+            f"a model directory holds one of {', '.join(known)}; {path} holds {name!r}; "
+            "load it with the version of polymodal that wrote it"
+        )
+    params = dict(saved.config["params"])
+    if params["modalities"] is not None:
+        params["modalities"] = {key: from_json(value) for key, value in params["modalities"].items()}
+    return known[name](**params)._restore(saved, device)
+
+
+def subset_table(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    dataset: str = "",
+    method: str = "",
+    seed: int = 0,
+    labels: float = 1.0,
+) -> pd.DataFrame:
+    """Every combination of modalities x metric for a fitted estimator or floor, as a tidy table.
+
+    A late-fusion method runs each branch once, whatever the number of combinations; another one runs once
+    a combination, on inputs that lack all other modalities.
+
+    Args:
+        estimator: a fitted estimator of this module or floor of :mod:`polymodal.methods.floors`.
+        X: n rows.
+        y: n labels; unlabelled rows are left out.
+        metrics: names of metrics; None takes the task's usual ones.
+        dataset: for the table's column of this name, like the next three.
+        method: name of the method.
+        seed: seed of the sampled subsets above 8 modalities.
+        labels: share of the training labels that the estimator saw.
+    """
+    truth = estimator._evaluation_labels(y, door.n_rows(X))
+    rows = np.flatnonzero(truth.labelled)
+    X = X if len(rows) == len(truth.labelled) else door.take(X, rows)
+    schema = estimator.modalities_
+    predict: Callable[[tuple[str, ...]], np.ndarray]
+    if estimator.late_fusion:
+        predict = evaluation.late_fusion(estimator.branch_predictions(X), estimator.prior_)
+    else:
+        predict = lambda names: estimator.prediction(door.restrict(X, schema, names))  # noqa: E731
+    return evaluation.subset_report(
+        predict,
+        door.read(X, schema).presence,
+        tuple(schema),
+        truth.values[rows],
+        truth.kind,
+        metrics=metrics,
+        dataset=dataset,
+        method=method,
+        seed=seed,
+        labels=labels,
+    )
+
+
+# ---- small conversions ---------------------------------------------------------------------------------
+
+
+def _settings_of(estimator: BaseEstimator, config: type) -> dict[str, Any]:
+    """An estimator's parameters that are fields of a method's Config; None leaves the default."""
+    values = {field.name: getattr(estimator, field.name) for field in fields(config) if hasattr(estimator, field.name)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _joined(chunks: list[Any]) -> np.ndarray:
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+
+def _json_params(params: dict[str, Any]) -> dict[str, Any]:
+    """Constructor parameters as JSON; a random state that is not a number is kept as None."""
+    result = dict(params)
+    if result.get("modalities") is not None:
+        result["modalities"] = {name: to_json(modality) for name, modality in result["modalities"].items()}
+    if not isinstance(result["random_state"], int | None):
+        result["random_state"] = None
+    for name in ("loss_weights", "settings"):
+        if result.get(name) is not None:
+            result[name] = dict(result[name])
+    return result
+
+
+def _json_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """History with non-finite floats as None: JSON has no word for them."""
+    return [
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in epoch.items()}
+        for epoch in history
+    ]
+
+
+def _classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
+    if classes is None:
+        return None
+    kind = "str" if classes.dtype.kind in "OUS" else classes.dtype.str
+    return {"dtype": kind, "values": [str(c) if kind == "str" else c.item() for c in classes]}
+
+
+def _classes_from_json(saved: dict[str, Any]) -> np.ndarray:
+    if saved["dtype"] == "str":
+        return np.asarray(saved["values"], dtype=object)
+    return np.asarray(saved["values"], dtype=np.dtype(saved["dtype"]))
