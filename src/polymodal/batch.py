@@ -5,7 +5,7 @@ Letters: B rows, M modalities, T steps, D width, C outputs (classes, labels, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -73,25 +73,27 @@ class Batch:
         """Modality names in the order of M."""
         return tuple(self.values)
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every tensor changed alike."""
+        return Batch(
+            values={name: change(value) for name, value in self.values.items()},
+            presence=change(self.presence),
+            lengths={name: change(value) for name, value in self.lengths.items()},
+            y=None if self.y is None else change(self.y),
+            labelled=None if self.labelled is None else change(self.labelled),
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(
-            values={name: value.to(device) for name, value in self.values.items()},
-            presence=self.presence.to(device),
-            lengths={name: value.to(device) for name, value in self.lengths.items()},
-            y=None if self.y is None else self.y.to(device),
-            labelled=None if self.labelled is None else self.labelled.to(device),
-        )
+        return self.map(lambda tensor: tensor.to(device))
 
     def rows(self, index: Tensor) -> Batch:
         """The rows of an index (K,) int64, on the batch's own device."""
-        return Batch(
-            values={name: value.index_select(0, index) for name, value in self.values.items()},
-            presence=self.presence.index_select(0, index),
-            lengths={name: value.index_select(0, index) for name, value in self.lengths.items()},
-            y=None if self.y is None else self.y.index_select(0, index),
-            labelled=None if self.labelled is None else self.labelled.index_select(0, index),
-        )
+        return self.map(lambda tensor: tensor.index_select(0, index))
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Rows ``start`` to ``stop``, without a copy."""
+        return self.map(lambda tensor: tensor[start:stop])
 
     def only(self, names: tuple[str, ...]) -> Batch:
         """The same rows with every modality but ``names`` made absent; the other values are zeroed."""
