@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.batch import Batch, Input, Output, Task
+from polymodal.losses import supervised_multiclass, supervised_multilabel, supervised_regression
 
 ParameterGroup = dict[str, Any]
 """One optimiser group: ``{"params": [...], "lr": ..., "weight_decay": ..., "name": ...}``."""
@@ -147,6 +148,23 @@ class Method(nn.Module):
         total = torch.where(mask, branches, torch.zeros((), dtype=branches.dtype, device=branches.device)).sum(1)
         count = mask.sum(1)
         return torch.where(count > 0, total / count.clamp(min=1), self.prior.to(total.dtype))
+
+    def supervised_loss(self, batch: Batch, logits: Tensor) -> Tensor:
+        """The task's loss over labelled rows that have a modality; a 0 with a gradient path without any.
+
+        Args:
+            batch: rows with ``y`` and ``labelled``; labels that are not labelled are never read.
+            logits: (B, C) raw head outputs, as for :meth:`to_prediction`.
+        """
+        assert batch.y is not None
+        assert batch.labelled is not None
+        counted = batch.labelled & batch.presence.any(dim=1)
+        if self.task.kind == "multiclass":
+            return supervised_multiclass(logits, batch.y, counted)
+        if self.task.kind == "multilabel":
+            unknown = torch.full((), float("nan"), dtype=batch.y.dtype, device=batch.y.device)
+            return supervised_multilabel(logits, torch.where(counted.unsqueeze(1), batch.y, unknown))
+        return supervised_regression(logits, (batch.y - self.prior) / self.scale, counted)
 
     def drop_training_parts(self) -> None:
         """Remove what only training needs; prediction does not change."""
