@@ -16,7 +16,6 @@ Letters: n rows, M modalities.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -105,11 +104,11 @@ class PresenceMask:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             n, m = content["shape"]
             bits = np.frombuffer(base64.b64decode(content["bits"], validate=True), dtype=np.uint8)
-            mask = cls(
-                tuple(content["names"]), np.unpackbits(bits, count=n * m).reshape(n, m), content["recipe"]
-            )
-            stored = content["sha256"]
-        except (UnicodeDecodeError, ValueError, KeyError, TypeError, binascii.Error) as error:
+            if len(bits) != -(-n * m // 8):  # unpackbits would pad, up to whatever shape the file claims
+                raise ValueError("bits and shape differ")
+            cells = np.unpackbits(bits, count=n * m).reshape(n, m)
+            mask, stored = cls(tuple(content["names"]), cells, content["recipe"]), content["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"a presence mask is a JSON file written by PresenceMask.save; {path} is not; draw the mask "
                 f"again from its recipe and save it."
@@ -147,8 +146,8 @@ def completely_at_random(
     names = _checked_names(names)
     _check_rate(rate, len(names))
     recipe = {"kind": "completely_at_random", "rate": rate, "n_complete": n_complete, "seed": seed}
-    rates = np.full((n, len(names)), float(rate))
-    return PresenceMask(names, _draw(rates, n_complete, np.random.default_rng(seed)), recipe)
+    rates = np.full((1, len(names)), float(rate))
+    return PresenceMask(names, _draw(n, rates, n_complete, np.random.default_rng(seed)), recipe)
 
 
 def per_modality(
@@ -181,7 +180,7 @@ def per_modality(
         )
     recipe: dict[str, Any] = {"kind": "per_modality", "rates": dict(zip(names, row.tolist(), strict=True))}
     recipe |= {"n_complete": n_complete, "seed": seed}
-    return PresenceMask(names, _draw(np.tile(row, (n, 1)), n_complete, np.random.default_rng(seed)), recipe)
+    return PresenceMask(names, _draw(n, row[None, :], n_complete, np.random.default_rng(seed)), recipe)
 
 
 def fixed_subset(n: int, names: Sequence[str], keep: Sequence[str]) -> PresenceMask:
@@ -292,7 +291,7 @@ def not_at_random(
             name: [str(label) for label in classes[np.argsort(order)]]
             for name, order in zip(names, orders.T, strict=True)
         }
-    return PresenceMask(names, _draw(_sloped_rates(scores, rate), n_complete, rng), recipe)
+    return PresenceMask(names, _draw(n, _sloped_rates(scores, rate), n_complete, rng), recipe)
 
 
 def natural(presence: Mapping[str, Any]) -> PresenceMask:
@@ -356,8 +355,8 @@ def _blanked(values: Any, present: np.ndarray) -> Any:
 # ----------------------------------------------------------------------------------------------------------
 
 
-def _draw(rates: np.ndarray, n_complete: int, rng: np.random.Generator) -> np.ndarray:
-    """Presence with the marginal absence ``rates`` (n, M) and no empty row.
+def _draw(n: int, rates: np.ndarray, n_complete: int, rng: np.random.Generator) -> np.ndarray:
+    """(n, M) presence with the marginal absence ``rates``, (n, M) or (1, M) for all rows, and no empty row.
 
     Cells are drawn independently with p_m = r_m + P w_m; a row left empty, which happens with probability
     P = prod p, gets one modality back, m with probability w_m. So m is absent with p_m - P w_m = r_m.
@@ -365,8 +364,8 @@ def _draw(rates: np.ndarray, n_complete: int, rng: np.random.Generator) -> np.nd
     present_rates = 1.0 - rates
     restore = present_rates / present_rates.sum(axis=1, keepdims=True)
     empty = _empty_probability(rates, restore)
-    mask = rng.random(rates.shape) >= rates + empty[:, None] * restore
-    chosen = (rng.random((len(rates), 1)) >= np.cumsum(restore, axis=1)[:, :-1]).sum(axis=1)
+    mask = rng.random((n, rates.shape[1])) >= rates + empty[:, None] * restore
+    chosen = (rng.random((n, 1)) >= np.cumsum(restore, axis=1)[:, :-1]).sum(axis=1)
     is_empty = ~mask.any(axis=1)
     mask[is_empty, chosen[is_empty]] = True
     return _with_complete_rows(mask, n_complete, rng)

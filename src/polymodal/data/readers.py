@@ -131,6 +131,10 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
     return _READERS[name](Folder(name, data))
 
 
+load_dataset = load
+"""``load`` under the name it has in the package's face, where ``load`` reads a fitted estimator."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """Where the files of one data set are looked for.

@@ -284,9 +284,8 @@ def _too_few(labels: np.ndarray, kind: Kind) -> str:
 
 def _unprotected(order: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """The order without the last ``N_PROTECTED`` rows of each mark."""
-    from_the_end = np.cumsum(marks[order][::-1], axis=0)[::-1]
-    protected = (marks[order] & (from_the_end <= N_PROTECTED)).any(axis=1)
-    return order[~protected]
+    protected = [np.flatnonzero(mark[order])[-N_PROTECTED:] for mark in marks.T]
+    return np.delete(order, np.concatenate(protected)) if protected else order
 
 
 def _spare_groups(
