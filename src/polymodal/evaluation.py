@@ -411,7 +411,7 @@ def _show_one(part: pd.DataFrame, metric: str, floors: Collection[str], dataset:
         caption=f"worst and mean over {coverage(part)}"
         + (f"; ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "; one seed"),
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     width = (
         5 if METRICS[metric].unit_interval else 6

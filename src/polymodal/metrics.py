@@ -57,8 +57,8 @@ def decide(prediction: np.ndarray) -> np.ndarray:
 
 
 def decide_labels(prediction: np.ndarray) -> np.ndarray:
-    """Labels that are at least as likely as not: (n, C) probabilities to (n, C) bool."""
-    return prediction >= 0.5
+    """Labels that are likelier than not: (n, C) probabilities to (n, C) bool."""
+    return prediction > 0.5
 
 
 def _known(y: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
