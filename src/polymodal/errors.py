@@ -3,9 +3,11 @@
     PolymodalError
     ├── DataError          an input breaks a rule: a column, a row, a cell (also ValueError)
     │   ├── SchemaError    a modality is declared wrongly, or the input lacks what it declares
+    │   ├── CellTypeError  cells are of a type that the modality does not take (also TypeError)
     │   └── LabelError     the labels break a rule
     ├── ConfigError        a setting is unknown or out of range (also ValueError)
     ├── CheckpointError    a file on disk cannot be trusted or understood (also ValueError)
+    ├── TrainingError      a fit that cannot go on (also ArithmeticError)
     └── MissingExtraError  an optional package is needed (also ImportError)
 
     PolymodalWarning (UserWarning)
@@ -28,6 +30,10 @@ class SchemaError(DataError):
     """A modality is declared wrongly, or the input lacks what the declaration names."""
 
 
+class CellTypeError(DataError, TypeError):
+    """Cells are of a type that the modality does not take: text, dates, sparse matrices."""
+
+
 class LabelError(DataError):
     """The labels break a rule."""
 
@@ -38,6 +44,10 @@ class ConfigError(PolymodalError, ValueError):
 
 class CheckpointError(PolymodalError, ValueError):
     """A checkpoint or model directory is damaged, hostile, or of an unknown format."""
+
+
+class TrainingError(PolymodalError, ArithmeticError):
+    """A loss is not finite: training cannot go on."""
 
 
 class MissingExtraError(PolymodalError, ImportError):
