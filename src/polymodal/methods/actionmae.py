@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import Branches, Transformer
-from polymodal.methods.base import Method, ParameterGroup, Stage, Step
+from polymodal.errors import ConfigError
+from polymodal.methods.base import Method, ParameterGroup, Stage, Step, judge_number
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,17 @@ class ActionMAEConfig:
     """Step size of AdamW."""
     weight_decay: float = 1e-2
     """Weight decay of AdamW."""
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "n_heads", "n_layers", "n_memory"):
+            judge_number(self, name, least=1, whole=True)
+        judge_number(self, "dropout", least=0, below=1)
+        for name in ("reconstruction_weight", "learning_rate", "weight_decay"):
+            judge_number(self, name, least=0)
+        if self.d_model % self.n_heads:
+            raise ConfigError(
+                f"n_heads must divide d_model; got {self.n_heads} and {self.d_model}; change one of them"
+            )
 
 
 # ---- losses --------------------------------------------------------------------------------------------

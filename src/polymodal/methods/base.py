@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from polymodal.batch import Batch, Input, Output, Task
+from polymodal.errors import ConfigError
 from polymodal.losses import supervised_multiclass, supervised_multilabel, supervised_regression
 
 ParameterGroup = dict[str, Any]
@@ -47,6 +49,20 @@ class Step:
     stage: str
     epoch: int
     progress: float
+
+
+def judge_number(config: Any, name: str, *, least: float, below: float = inf, whole: bool = False) -> None:
+    """Refuse a setting that is no number (no whole number) in [least, below).
+
+    Raises:
+        ConfigError: it is not.
+    """
+    value = getattr(config, name)
+    right_type = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not (right_type and least <= value < below):
+        rule = f"{name} must be a {'whole ' if whole else ''}number from {least:g} up"
+        limit = "" if below == inf else f" and below {below:g}"
+        raise ConfigError(f"{rule}{limit}; got {value!r}; leave it out for the default")
 
 
 class Method(nn.Module):

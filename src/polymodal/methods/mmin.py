@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import Branches, blank, random_subset
-from polymodal.methods.base import Method, ParameterGroup, Stage, Step
+from polymodal.methods.base import Method, ParameterGroup, Stage, Step, judge_number
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class MMINConfig:
     """Step size of AdamW."""
     weight_decay: float = 1e-2
     """Weight decay of AdamW."""
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "d_latent", "n_blocks"):
+            judge_number(self, name, least=1, whole=True)
+        for name in ("dropout", "pretrain_share"):
+            judge_number(self, name, least=0, below=1)
+        for name in ("imagination_weight", "cycle_weight", "learning_rate", "weight_decay"):
+            judge_number(self, name, least=0)
 
 
 # ---- losses --------------------------------------------------------------------------------------------
@@ -114,8 +122,10 @@ class MMIN(Method):
 
     Config = MMINConfig
     late_fusion = False
-    training_only = ("pretrain_head", "teacher", "backward_cascade")
+    training_only = ("pretrain_head", "teacher", "taught", "backward_cascade")
     config: MMINConfig
+
+    taught: Tensor
 
     def __init__(self, inputs: Sequence[Input], task: Task, config: MMINConfig | None = None) -> None:
         super().__init__(inputs, task, config)
@@ -129,6 +139,7 @@ class MMIN(Method):
         self.pretrain_head = mlp([d_flagged, d_hidden, d_hidden, task.n_outputs], c.dropout)
         self.backward_cascade = Cascade(d_joint, d_joint, c.d_latent, c.n_blocks)
         self.teacher = deepcopy(self.branches).requires_grad_(False)
+        self.register_buffer("taught", torch.tensor(False))
         self.pretraining = False
 
     def stages(self) -> Iterator[Stage]:
@@ -191,10 +202,10 @@ class MMIN(Method):
 
     def trainable(self, stage: Stage) -> Iterable[ParameterGroup]:
         """The branches and their head; then all the rest, with the teacher frozen as the branches stand."""
-        begins = self.pretraining and stage.name == "imagine"
-        if begins:
-            self.teacher.load_state_dict(self.branches.state_dict())
         self.pretraining = stage.name == "pretrain"
+        if not self.pretraining and not self.taught:  # not again where a stage goes on from a checkpoint
+            self.teacher.load_state_dict(self.branches.state_dict())
+        self.taught.fill_(not self.pretraining)
         parts = (
             [self.branches, self.pretrain_head]
             if self.pretraining
