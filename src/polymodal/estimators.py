@@ -578,16 +578,17 @@ class RobultClassifier(MethodClassifier):
 
     Args:
         modalities: as for :class:`MethodClassifier`.
-        preset: see ``polymodal options robult``, as for the next nine.
-        d_latent: width of the latent space.
-        d_unique: width of the unique part of a modality; 0 for none.
+        preset: ``"default"``, or ``"mosi"`` for aligned text, audio and video of 50 steps.
+        d_latent: width of the latent space; None takes the preset's.
+        d_unique: width of the unique part of a modality; 0 for none; None takes the preset's.
         temperature: of the contrast.
         weighting: how pseudo-labelled pairs are weighted in the contrast.
         loss_weights: weight of each loss term by name; a missing name weighs 1.
         ramp: share of the epochs over which the unlabelled contrast is faded in.
-        sequence_encoder: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
+        sequence: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
         dropout: in the branches.
         learning_rate: of AdamW.
+        weight_decay: of AdamW.
         max_epochs: this and all further ones as for :class:`MethodClassifier`.
     """
 
@@ -596,15 +597,16 @@ class RobultClassifier(MethodClassifier):
         modalities: Mapping[str, Modality] | None = None,
         *,
         preset: str = "default",
-        d_latent: int = 60,
-        d_unique: int = 30,
+        d_latent: int | None = None,
+        d_unique: int | None = None,
         temperature: float = 0.3,
         weighting: str = "rbf",
         loss_weights: Mapping[str, float] | None = None,
-        ramp: float = 0.3,
-        sequence_encoder: str = "gru",
+        ramp: float = 0.2,
+        sequence: str = "gru",
         dropout: float = 0.1,
         learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
         max_epochs: int = 100,
         batch_size: int = 256,
         labelled_share: float = 0.25,
@@ -626,9 +628,10 @@ class RobultClassifier(MethodClassifier):
         self.weighting = weighting
         self.loss_weights = loss_weights
         self.ramp = ramp
-        self.sequence_encoder = sequence_encoder
+        self.sequence = sequence
         self.dropout = dropout
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.labelled_share = labelled_share
@@ -661,15 +664,16 @@ class RobultRegressor(MethodRegressor):
         modalities: Mapping[str, Modality] | None = None,
         *,
         preset: str = "default",
-        d_latent: int = 60,
-        d_unique: int = 30,
+        d_latent: int | None = None,
+        d_unique: int | None = None,
         temperature: float = 0.3,
         weighting: str = "rbf",
         loss_weights: Mapping[str, float] | None = None,
-        ramp: float = 0.3,
-        sequence_encoder: str = "gru",
+        ramp: float = 0.2,
+        sequence: str = "gru",
         dropout: float = 0.1,
         learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
         max_epochs: int = 100,
         batch_size: int = 256,
         labelled_share: float = 0.25,
@@ -690,9 +694,10 @@ class RobultRegressor(MethodRegressor):
         self.weighting = weighting
         self.loss_weights = loss_weights
         self.ramp = ramp
-        self.sequence_encoder = sequence_encoder
+        self.sequence = sequence
         self.dropout = dropout
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.labelled_share = labelled_share
