@@ -8,11 +8,11 @@ bytes nor a NaN among them can reach an output or a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.batch import Batch, Input
 
@@ -329,7 +329,7 @@ class FlatGRUBranch(nn.Module):
         self.project = nn.Linear(n_steps * d_hidden, d)
 
     def forward(self, values: Tensor, present: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, D) values, (B,) bool present, (B,) int64 lengths up to ``n_steps``; padding is never read."""
+        """(B, T, D) values, (B,) bool present, (B,) int64 lengths up to ``n_steps``."""
         values, lengths, mask = trim(values, present, lengths)
         states = blank(self.gru(values)[0], mask)
         return self.project(F.pad(states, (0, 0, 0, self.n_steps - states.shape[1])).flatten(1))
@@ -382,8 +382,9 @@ class CrossModalFusion(nn.Module):
     ) -> Tensor:
         """(B, d_block): what the target modality's last valid step has read."""
         sources = [i for i in range(len(steps)) if i != target]
+        crossings: Iterable[nn.Module] = self.crossings[target].children()
         read = [
             blank(crossing(steps[target], masks[source], steps[source]), presence[:, source])
-            for source, crossing in zip(sources, self.crossings[target], strict=True)
+            for source, crossing in zip(sources, crossings, strict=True)
         ]
         return last_step(self.memories[target](torch.cat(read, dim=2), masks[target]), lengths)

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import (
@@ -40,16 +40,19 @@ from polymodal.losses import (
     latent_reconstruction,
     reference_distances,
     soft_pu_contrast,
-    supervised_multiclass,
-    supervised_multilabel,
-    supervised_regression,
 )
+from polymodal.methods import robult_diagnostics
 from polymodal.methods.base import Method, ParameterGroup, Stage, Step
+from polymodal.methods.robult_diagnostics import Space
+
+T = TypeVar("T")
 
 N_REFERENCE = 1024
 """Distances of true positive pairs that are remembered for each modality."""
 N_REFERENCE_STEP = 256
 """At most so many of them come from one batch."""
+N_DIAGNOSED = 256
+"""Rows that the figures of an epoch are read from."""
 N_BINS = 7
 """Classes that a regression label is cut into for the contrast."""
 LOSSES = ("labelled", "unlabelled", "reconstruction", "supervised")
@@ -232,6 +235,16 @@ class GMCFusion(nn.Module):
         return self.fusion(batch)
 
 
+class Pairs(NamedTuple):
+    """What the contrast of one modality reads, over the K rows that have it."""
+
+    anchors: Tensor
+    targets: Tensor
+    classes: Tensor | None
+    labelled: Tensor
+    label_sets: Tensor | None
+
+
 # ---- the method ----------------------------------------------------------------------------------
 
 
@@ -273,8 +286,8 @@ class Robult(Method):
         c = self.config
         # NOTE[DIFF 2]: U is narrower than H, else r_i could copy H out of U alone.
         k = max(1, d // 4) if c.d_unique is None else c.d_unique
-        self.branches = Branches(self.inputs, d, sequence=c.sequence, dropout=c.dropout)
-        self.fusion = DefaultFusion(n, d, c.dropout)
+        self.branches: nn.Module = Branches(self.inputs, d, sequence=c.sequence, dropout=c.dropout)
+        self.fusion: nn.Module = DefaultFusion(n, d, c.dropout)
         self.extract_shared: nn.Module = mlp(d, d, d)
         self.build_unique(n, d, k)
         self.classifier: nn.Module = nn.Linear(d, self.task.n_outputs)
@@ -337,58 +350,69 @@ class Robult(Method):
 
     def losses(self, batch: Batch, output: Output, step: Step) -> dict[str, Tensor]:
         """L_lb, L_ulb, L_rec and L_sup, weighted."""
-        at = output.latents
-        synergy = self.synergy(batch, at["hidden"])
+        hidden, redundant = output.latents["hidden"], output.latents["redundant"]
+        synergy = self.synergy(batch, hidden)
         contrast = self.contrast(batch, output, synergy)
         # NOTE[DIFF 5]: L_ulb grows in, for the first pseudo-labels are wrong.
         ramp = min(1.0, step.progress / self.config.ramp) if self.config.ramp > 0 else 1.0
         terms = {
             "labelled": contrast.labelled,
             "unlabelled": ramp * contrast.unlabelled,
-            "supervised": self.supervised(batch, at["logits"], self.classifier(scale_free(synergy))),
+            "supervised": self.supervised(batch, output.latents["logits"], synergy),
         }
         if self.d_unique:
-            terms["reconstruction"] = self.reconstruct(at["hidden"], at["redundant"], batch.presence)
+            terms["reconstruction"] = self.reconstruct(hidden, redundant, batch.presence)
         weights = self.config.loss_weights or {}
         return {name: weights.get(name, 1.0) * term for name, term in terms.items()}
 
     def contrast(self, batch: Batch, output: Output, synergy: Tensor) -> ContrastTerms:
-        """L_lb and L_ulb: S against each Z_i over the rows that have modality i, mean over the modalities.
+        """L_lb and L_ulb: S against each Z_i over the rows that have modality i.
 
-        NOTE[DIFF 6]: a mean, so that the weight of the contrast does not grow with M.
+        NOTE[DIFF 6]: the mean over the modalities, so that the contrast does not weigh more with more of them.
         """
         classes, label_sets = self.classes(batch, output.prediction.detach())
-        labelled = labelled_mask(batch)
         terms = []
         for i in range(len(self.inputs)):
             rows = batch.presence[:, i].nonzero().squeeze(1)
-            anchors, targets = synergy[rows], output.latents["redundant"][rows, i]
-            kwargs = {
-                "classes": None if classes is None else classes[rows],
-                "labelled_mask": labelled[rows],
-                "label_sets": None if label_sets is None else label_sets[rows],
-            }
-            if self.training:
-                self.remember(i, reference_distances(anchors, targets, limit=N_REFERENCE_STEP, **kwargs))
-            terms.append(
-                soft_pu_contrast(
-                    anchors,
-                    targets,
-                    temperature=self.config.temperature,
-                    weighting=self.config.weighting,
-                    reference=self.reference_of(i),
-                    **kwargs,
-                )
+            pairs = Pairs(
+                synergy[rows],
+                output.latents["redundant"][rows, i],
+                None if classes is None else classes[rows],
+                given(batch.labelled)[rows],
+                None if label_sets is None else label_sets[rows],
             )
+            if self.training:
+                self.remember(i, pairs)
+            terms.append(self.contrast_of(i, pairs))
         return ContrastTerms(*(torch.stack(parts).mean() for parts in zip(*terms, strict=True)))
 
-    def remember(self, i: int, distances: Tensor) -> None:
-        """Put distances of true positive pairs (K,) before the older ones of modality i.
+    def contrast_of(self, i: int, pairs: Pairs) -> ContrastTerms:
+        """L_lb and L_ulb of one modality."""
+        return soft_pu_contrast(
+            pairs.anchors,
+            pairs.targets,
+            pairs.classes,
+            pairs.labelled,
+            temperature=self.config.temperature,
+            weighting=self.config.weighting,
+            reference=self.reference_of(i),
+            label_sets=pairs.label_sets,
+        )
 
-        NOTE[DIFF 7]: a buffer for each modality, for 5 % of a batch is a handful of rows.
+    def remember(self, i: int, pairs: Pairs) -> None:
+        """Put the batch's distances of true positive pairs before the older ones of modality i.
+
+        NOTE[DIFF 7]: a buffer for each modality, of the last ``N_REFERENCE`` distances.
         """
-        row = torch.cat([distances.to(self.reference), self.reference[i]])[:N_REFERENCE]
-        self.reference[i] = row
+        distances = reference_distances(
+            pairs.anchors,
+            pairs.targets,
+            pairs.classes,
+            pairs.labelled,
+            limit=N_REFERENCE_STEP,
+            label_sets=pairs.label_sets,
+        )
+        self.reference[i] = torch.cat([distances.to(self.reference), self.reference[i]])[:N_REFERENCE]
 
     def reference_of(self, i: int) -> Reference:
         """The remembered distances of modality i."""
@@ -402,53 +426,39 @@ class Robult(Method):
             batch: labels are read where ``labelled``.
             prediction: (B, C), detached; the fused prediction.
         """
-        labelled = labelled_mask(batch)
+        y, labelled = given(batch.y), given(batch.labelled)
         if self.task.kind == "multilabel":
-            sets = prediction >= 0.5
-            if batch.y is not None:
-                known = labelled.unsqueeze(1) & ~batch.y.isnan()
-                # NOTE[DIFF 8]: a masked entry of a labelled row is filled by its pseudo-label.
-                sets = torch.where(known, batch.y >= 0.5, sets)
-            return None, sets
+            # NOTE[DIFF 8]: a masked entry of a labelled row is filled by its pseudo-label.
+            known = labelled.unsqueeze(1) & ~y.isnan()
+            return None, torch.where(known, y >= 0.5, prediction >= 0.5)
         if self.task.kind == "multiclass":
-            guess = prediction.argmax(dim=1)
-            return guess if batch.y is None else torch.where(labelled, batch.y, guess), None
-        value = prediction.squeeze(1)
-        if batch.y is not None:
-            value = torch.where(labelled, batch.y.to(value.dtype), value)
-        return torch.bucketize(value.contiguous(), self.bin_edges), None
+            return torch.where(labelled, y, prediction.argmax(dim=1)), None
+        return self.bins(torch.where(labelled, y.to(prediction.dtype), prediction.squeeze(1))), None
+
+    def bins(self, values: Tensor) -> Tensor:
+        """The class (N,) of regression values (N,)."""
+        return torch.bucketize(values.contiguous(), self.bin_edges.to(values.dtype))
 
     def reconstruct(self, hidden: Tensor, redundant: Tensor, presence: Tensor) -> Tensor:
-        """L_rec over present (row, modality) pairs; H and Z enter detached, so that only g_i and r_i learn."""
+        """L_rec over present (row, modality) pairs; H and Z enter detached: only g_i and r_i learn."""
+        assert self.reconstruction is not None
         hidden, redundant = hidden.detach(), redundant.detach()
         unique = self.extract_unique(hidden)
         rebuilt = self.reconstruction(torch.cat([unique, redundant], dim=-1))
         return latent_reconstruction(rebuilt[presence], hidden[presence])
 
-    def supervised(self, batch: Batch, logits: Tensor, fused: Tensor) -> Tensor:
-        """L_sup: the task's loss on labelled rows, over every present branch and the fused one.
-
-        Args:
-            batch: its labels and presence.
-            logits: (B, M, C).
-            fused: (B, C).
-        """
-        presence = torch.cat([batch.presence, batch.presence.any(dim=1, keepdim=True)], dim=1)
-        counted = (presence & labelled_mask(batch).unsqueeze(1)).flatten()
-        stacked = torch.cat([logits, fused.unsqueeze(1)], dim=1)
-        y = self.prior.new_zeros(self.y_shape(len(batch))) if batch.y is None else batch.y
-        y = y.repeat_interleave(stacked.shape[1], dim=0)
-        if self.task.kind == "multiclass":
-            return supervised_multiclass(stacked.flatten(0, 1), y.long(), counted)
-        if self.task.kind == "multilabel":
-            return supervised_multilabel(
-                stacked.flatten(0, 1), torch.where(counted.unsqueeze(1), y, torch.nan)
-            )
-        return supervised_regression(stacked.flatten(0, 1), (y - self.prior) / self.scale, counted)
-
-    def y_shape(self, n_rows: int) -> tuple[int, ...]:
-        """The shape of y for so many rows."""
-        return (n_rows, self.task.n_outputs) if self.task.kind == "multilabel" else (n_rows,)
+    def supervised(self, batch: Batch, logits: Tensor, synergy: Tensor) -> Tensor:
+        """L_sup: the task's loss on labelled rows, over every present branch (B, M, C) and the fused one."""
+        fused = self.classifier(scale_free(synergy)).unsqueeze(1)
+        some = batch.presence.any(dim=1, keepdim=True)
+        n_branches = logits.shape[1] + 1
+        stacked = Batch(
+            values={},
+            presence=torch.cat([batch.presence, some], dim=1).reshape(-1, 1),
+            y=given(batch.y).repeat_interleave(n_branches, dim=0),
+            labelled=given(batch.labelled).repeat_interleave(n_branches),
+        )
+        return self.supervised_loss(stacked, torch.cat([logits, fused], dim=1).flatten(0, 1))
 
     # ---- training --------------------------------------------------------------------------------
 
@@ -470,12 +480,93 @@ class Robult(Method):
             "name": "all",
         }
 
+    # ---- what a user is told ---------------------------------------------------------------------
 
-def labelled_mask(batch: Batch) -> Tensor:
-    """(B,) bool; False everywhere for a batch without labels."""
-    if batch.y is None or batch.labelled is None:
-        return torch.zeros(len(batch), dtype=torch.bool, device=batch.presence.device)
-    return batch.labelled
+    @torch.no_grad()
+    def diagnostics(self, batch: Batch, output: Output, monitor: Tensor | None) -> dict[str, float]:
+        """Figures of one epoch, from at most ``N_DIAGNOSED`` rows; their meaning is in the method's page."""
+        every = -(-len(batch) // N_DIAGNOSED)
+        kept = torch.arange(0, len(batch), max(1, every), device=batch.presence.device)
+        batch, hidden = batch.rows(kept), output.latents["hidden"][kept].detach()
+        prediction = output.prediction[kept].detach()
+        classes, label_sets = self.classes(batch, prediction)
+        space = Space(
+            batch=batch,
+            prediction=prediction,
+            branches=given(output.branches)[kept].detach(),
+            synergy=self.synergy(batch, hidden),
+            redundant=output.latents["redundant"][kept].detach(),
+            unique=self.extract_unique(hidden) if self.d_unique else None,
+            classes=given(classes)
+            if label_sets is None
+            else label_sets.unique(dim=0, return_inverse=True)[1],
+        )
+        found = robult_diagnostics.figures(space) | robult_diagnostics.reference_figures(self.reference)
+        found |= self.branch_figures(space)
+        if monitor is not None:
+            found |= self.monitor_figures(space, classes, label_sets, monitor[kept])
+        return found
+
+    def branch_figures(self, space: Space) -> dict[str, float]:
+        """Score of each branch on labelled rows, and how far it is above chance."""
+        y, labelled = given(space.batch.y), given(space.batch.labelled)
+        found = {}
+        for i, name in enumerate(space.batch.names):
+            rows = labelled & space.batch.presence[:, i]
+            if rows.any():
+                score, chance = self.score(space.branches[rows, i], y[rows])
+                found |= {f"branch_score/{name}": score, f"branch_gain/{name}": score - chance}
+        return found
+
+    def score(self, prediction: Tensor, y: Tensor) -> tuple[float, float]:
+        """Accuracy (of labels, of label entries) or R2 of (N, C) predictions, and what the prior alone gets."""
+        if self.task.kind == "multiclass":
+            return float((prediction.argmax(1) == y).float().mean()), float(
+                (self.prior.argmax() == y).float().mean()
+            )
+        if self.task.kind == "multilabel":
+            known = ~y.isnan()
+            right = ((prediction >= 0.5) == (y >= 0.5))[known]
+            right_by_prior = ((self.prior >= 0.5) == (y >= 0.5))[known]
+            return float(right.float().mean()), float(right_by_prior.float().mean())
+        error = (prediction.squeeze(1) - y).square().mean() / self.scale.square()
+        return float(1 - error), 0.0
+
+    def monitor_figures(
+        self, space: Space, classes: Tensor | None, label_sets: Tensor | None, monitor: Tensor
+    ) -> dict[str, float]:
+        """Pseudo-label accuracy, and mean weights of true and false positive pairs, against hidden labels."""
+        everything = Batch(
+            {}, space.batch.presence, y=monitor, labelled=torch.ones_like(given(space.batch.labelled))
+        )
+        true_classes, true_sets = self.classes(everything, space.prediction)
+        unlabelled = ~given(space.batch.labelled) & space.batch.presence.any(dim=1)
+        guess, truth = (classes, true_classes) if label_sets is None else (label_sets, true_sets)
+        right = (given(guess) == given(truth))[unlabelled].float()
+        found = {"pseudo_accuracy": float(right.mean())} if len(right) else {}
+        references = [self.reference_of(i) for i in range(len(self.inputs))]
+        return found | robult_diagnostics.monitored_weights(
+            space, alike(given(guess)), alike(given(truth)), self.config.weighting, references
+        )
+
+    def judge(self, history: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Warnings about collapse, idle parts, drifting pseudo-labels, and useless or doubled modalities."""
+        return robult_diagnostics.judge(history)
+
+
+def given(value: T | None) -> T:
+    """What is there by contract: a batch in training has labels."""
+    assert value is not None
+    return value
+
+
+def alike(classes: Tensor) -> Tensor:
+    """(B, B) bool: the same class of (B,), or a Jaccard index of at least 1/2 of label sets (B, C)."""
+    if classes.dim() == 1:
+        return classes.unsqueeze(1) == classes
+    sets = classes.float()
+    shared = sets @ sets.T
+    return 2 * shared >= (sets.sum(1, keepdim=True) + sets.sum(1) - shared).clamp(min=1)
 
 
 def mean_direction(parts: Tensor, presence: Tensor) -> Tensor:
