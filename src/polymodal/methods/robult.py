@@ -1,10 +1,10 @@
 """Robult: shared, unique and synergistic parts of every modality, learnt from few labels.
 
 "Robult: Leveraging Redundancy and Modality-Specific Features for Robust Multimodal Learning",
-arXiv 2509.03477, IJCAI 2025. Each modality i has a branch f_i, a unique part U_i = g_i(H_i) and a shared part
-Z_i = g_0(H_i); one classifier c reads both and serves every branch. A fused branch f_0 sees all modalities
-and gives the synergy S = g_0(H_0), against which a soft positive-unlabelled contrast pulls each Z_i. Prediction
-is late: the mean of the present branches, so that one model serves every subset of modalities.
+arXiv 2509.03477, IJCAI 2025. Each modality i has a branch f_i, a unique part U_i = g_i(H_i) and a shared
+part Z_i = g_0(H_i); one classifier c reads both and serves every branch. A fused branch f_0 sees all
+modalities and gives the synergy S = g_0(H_0), towards which a soft positive-unlabelled contrast pulls each
+Z_i. Prediction is late: the mean of the present branches, so one model serves every subset of modalities.
 
 Where the paper leaves something open, ``NOTE[DIFF n]`` marks what we do; the list is in ``docs/robult.md``.
 Letters: B rows, M modalities, T steps, d latent width, k unique width, C outputs.
@@ -148,7 +148,8 @@ def judge_choices(config: RobultConfig) -> None:
     for name, known in choices.items():
         if getattr(config, name) not in known:
             raise ConfigError(
-                f"{name} must be a known name; got {getattr(config, name)!r}; choose one of {', '.join(known)}"
+                f"{name} must be a known name; got {getattr(config, name)!r}; "
+                f"choose one of {', '.join(known)}"
             )
 
 
@@ -261,7 +262,7 @@ class Robult(Method):
 
     Config = RobultConfig
     late_fusion = True
-    # NOTE[DIFF 1]: f_0 has no part in a prediction (late fusion of the modalities), so it is not saved either.
+    # NOTE[DIFF 1]: f_0 has no part in a prediction (late fusion), so it is not saved either.
     training_only = ("fusion", "reconstruction", "reference", "bin_edges")
     config: RobultConfig
 
@@ -336,7 +337,7 @@ class Robult(Method):
     def join(self, hidden: Tensor, redundant: Tensor) -> Tensor:
         """What c reads on a modality branch, (B, M, d).
 
-        NOTE[DIFF 4]: Z_i + U_i, each on the same scale; with Z_i alone reconstruction could reach no prediction.
+        NOTE[DIFF 4]: Z_i + U_i, each on the same scale; with Z_i alone L_rec could reach no prediction.
         """
         if self.d_unique == 0:
             return scale_free(redundant)
@@ -368,7 +369,7 @@ class Robult(Method):
     def contrast(self, batch: Batch, output: Output, synergy: Tensor) -> ContrastTerms:
         """L_lb and L_ulb: S against each Z_i over the rows that have modality i.
 
-        NOTE[DIFF 6]: the mean over the modalities, so that the contrast does not weigh more with more of them.
+        NOTE[DIFF 6]: the mean over the modalities, so that more of them do not make the contrast heavier.
         """
         classes, label_sets = self.classes(batch, output.prediction.detach())
         terms = []
@@ -500,6 +501,7 @@ class Robult(Method):
             classes=given(classes)
             if label_sets is None
             else label_sets.unique(dim=0, return_inverse=True)[1],
+            confidence=self.confidence(prediction),
         )
         found = robult_diagnostics.figures(space) | robult_diagnostics.reference_figures(self.reference)
         found |= self.branch_figures(space)
@@ -507,10 +509,18 @@ class Robult(Method):
             found |= self.monitor_figures(space, classes, label_sets, monitor[kept])
         return found
 
+    def confidence(self, prediction: Tensor) -> Tensor | None:
+        """(B,) how sure each prediction (B, C) is; None for a regression."""
+        if self.task.kind == "regression":
+            return None
+        if self.task.kind == "multilabel":
+            return torch.maximum(prediction, 1 - prediction).mean(1)
+        return prediction.amax(1)
+
     def branch_figures(self, space: Space) -> dict[str, float]:
         """Score of each branch on labelled rows, and how far it is above chance."""
         y, labelled = given(space.batch.y), given(space.batch.labelled)
-        found = {}
+        found: dict[str, float] = {}
         for i, name in enumerate(space.batch.names):
             rows = labelled & space.batch.presence[:, i]
             if rows.any():
@@ -519,7 +529,7 @@ class Robult(Method):
         return found
 
     def score(self, prediction: Tensor, y: Tensor) -> tuple[float, float]:
-        """Accuracy (of labels, of label entries) or R2 of (N, C) predictions, and what the prior alone gets."""
+        """Accuracy (of classes, of label entries) or R2 of (N, C) predictions, and what the prior gets."""
         if self.task.kind == "multiclass":
             return float((prediction.argmax(1) == y).float().mean()), float(
                 (self.prior.argmax() == y).float().mean()

@@ -36,6 +36,7 @@ class Space:
     Attributes:
         batch: the rows, with y and labelled.
         prediction: (B, C) fused.
+        confidence: (B,) how sure it is, None for a regression.
         branches: (B, M, C).
         synergy: S (B, d).
         redundant: Z (B, M, d).
@@ -45,6 +46,7 @@ class Space:
 
     batch: Batch
     prediction: Tensor
+    confidence: Tensor | None
     branches: Tensor
     synergy: Tensor
     redundant: Tensor
@@ -73,10 +75,8 @@ def pseudo_label_figures(space: Space) -> Iterator[tuple[str, float]]:
     unlabelled = ~labelled & space.batch.presence.any(dim=1)
     yield "labelled_share", largest_share(space.classes[labelled])
     yield "pseudo_share", largest_share(space.classes[unlabelled])
-    if space.prediction.shape[1] > 1:
-        sure = torch.maximum(space.prediction, 1 - space.prediction).mean(1)
-        top = space.prediction.amax(1) if is_distribution(space.prediction) else sure
-        yield "confidence", float(top[unlabelled].mean())
+    if space.confidence is not None:
+        yield "confidence", float(space.confidence[unlabelled].mean())
 
 
 def modality_figures(space: Space, i: int, rows: Tensor) -> Iterator[tuple[str, float]]:
@@ -182,11 +182,6 @@ def largest_share(classes: Tensor) -> float:
     return float(torch.bincount(classes).max() / len(classes)) if len(classes) else float("nan")
 
 
-def is_distribution(prediction: Tensor) -> bool:
-    """Whether the rows of (B, C) sum to 1."""
-    return bool(torch.isclose(prediction.sum(1), torch.ones_like(prediction[:, 0]), atol=1e-3).all())
-
-
 def spread(x: Tensor) -> float:
     """Root mean squared distance of rows (N, d) from their mean; 0: all are one point."""
     return float((x - x.mean(0)).square().sum(1).mean().sqrt())
@@ -276,7 +271,7 @@ def judge_spaces(last: Mapping[str, Any]) -> Iterator[str]:
         if value < 0.02:
             yield (
                 f"the unique part of modality {name!r} is the same for every row (spread {value:.3f} of its "
-                f"length); it adds nothing: raise d_unique or the weight of the reconstruction, or set d_unique=0"
+                f"length) and adds nothing; raise d_unique or loss_weights['reconstruction'], or set d_unique=0"
             )
 
 
@@ -305,8 +300,8 @@ def judge_pseudo_labels(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         confidence = epoch.get("confidence", 0.0)
         if confidence > 0.95 and epoch.get("pseudo_accuracy", 0.0) < confidence - 0.05:
             yield (
-                f"the pseudo-labels were sure of themselves early (mean confidence {confidence:.2f} in the first "
-                f"tenth of the epochs); raise ramp or lower the learning rate"
+                f"the pseudo-labels were sure of themselves early (mean confidence {confidence:.2f} in the "
+                f"first tenth of the epochs); raise ramp or lower the learning rate"
             )
             return
 
@@ -318,14 +313,14 @@ def judge_modalities(last: Mapping[str, Any]) -> Iterator[str]:
         if gain < 0.02 or agreement.get(name, 1.0) < 0.05:
             yield (
                 f"modality {name!r} predicts no better than chance ({gain:+.2f} above it on labelled rows, "
-                f"agreement {agreement.get(name, 1.0):.2f} with the others); check its columns or leave it out"
+                f"agreement {agreement.get(name, 1.0):.2f} with the others); check its columns or drop it"
             )
     for pair, value in by_modality(last, "likeness"):
         if value > 0.98:
             first, _, second = pair.partition("+")
             yield (
-                f"modalities {first!r} and {second!r} are nearly copies (likeness {value:.3f}), so the unique part "
-                f"of either carries nothing; leave one of them out"
+                f"modalities {first!r} and {second!r} are nearly copies (likeness {value:.3f}), so the unique "
+                f"part of either carries nothing; leave one of them out"
             )
 
 
