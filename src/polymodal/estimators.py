@@ -141,7 +141,7 @@ class _MethodEstimator(BaseEstimator):
         monitor = None if y_monitor is None else self._monitor(y_monitor, labels)
 
         held_out, rule = self._validation_rows(labels, seed, groups, given=validation is not None)
-        train_rows = np.setdiff1d(np.arange(table.n_rows), held_out)
+        train_rows = np.setdiff1d(np.arange(table.n_rows), _with_their_groups(held_out, groups))
         everything = to_batch(inputs, labels)
         if validation is not None:
             held = self._validation_batch(validation, schema, preprocessor, labels)
@@ -186,8 +186,11 @@ class _MethodEstimator(BaseEstimator):
             return none, "early stopping on the validation rows given to fit"
         if self.validation_fraction == 0:
             return none, "fixed epochs: validation_fraction is 0"
+        known = labels.values
+        if labels.kind == "multiclass":  # the rule names classes as the caller does
+            known = labels.classes[np.where(labels.labelled, labels.values, 0)]
         return splits.validation_rows(
-            labels.values,
+            known,
             labels.labelled,
             self.validation_fraction,
             seed,
@@ -796,6 +799,14 @@ def subset_table(
 
 
 # ---- small conversions ---------------------------------------------------------------------------------
+
+
+def _with_their_groups(rows: np.ndarray, groups: Any) -> np.ndarray:
+    """The rows and all others of their groups, unlabelled ones too."""
+    if groups is None or len(rows) == 0:
+        return rows
+    groups = np.asarray(groups)
+    return np.flatnonzero(np.isin(groups, groups[rows]))
 
 
 def _settings_of(estimator: BaseEstimator, config: type) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""Every table of the Robult page, as one resumable command.
+
+    python experiments/robult/run.py --data DIR --jobs 2
+
+Groups of runs, each its own JSON of tidy rows beside this file (with ``.meta.json``: versions, hashes of
+masks and splits, seconds and parameters of each run):
+
+- ``main``: Robult, ActionMAE, MMIN and all floors on every data set, 5 seeds;
+- ``ablations``: Robult less one part, and with each weighting, on mfeat and mosi with 5 % of the labels;
+- ``missing``: 30 % and 50 % of the training inputs absent, on mfeat.
+
+A run that is stopped goes on where it stopped. ``tables.py`` turns the JSON into TABLES.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from polymodal import bench
+from polymodal.bench import Cell
+from polymodal.methods.floors import floors_for
+
+HERE = Path(__file__).parent
+SEEDS = range(5)
+METHODS = ["robult", "actionmae", "mmin"]
+
+SOURCES = [
+    # data set, split, shares of labels
+    ("mfeat", None, (0.01, 0.05, 0.5, 1.0)),
+    ("htad", None, (0.05, 1.0)),
+    ("wesad", None, (0.05, 1.0)),
+    ("mosi", "split_bclstm", (0.01, 0.05, 0.5, 1.0)),
+    ("mosi", "split_clean", (0.01, 0.05, 0.5, 1.0)),
+    ("av_digits", None, (0.05, 1.0)),
+    ("extrasensory", None, (0.05, 1.0)),
+]
+
+WEIGHTINGS = ["rbf", "rbf_one_sided", "l1", "l2", "hard", "none", "density"]
+ABLATIONS = {
+    "robult": {"method": "robult"},
+    "no L_rec": {"method": "robult", "loss_weights": {"reconstruction": 0.0}},
+    "no L_ulb": {"method": "robult", "loss_weights": {"unlabelled": 0.0}},
+    "no L_lb": {"method": "robult", "loss_weights": {"labelled": 0.0}},
+    "no contrast": {"method": "robult", "loss_weights": {"labelled": 0.0, "unlabelled": 0.0}},
+    "no unique part": {"method": "robult", "d_unique": 0},
+    **{f"weighting {name}": {"method": "robult", "weighting": name} for name in WEIGHTINGS if name != "rbf"},
+}
+
+
+def main_cells() -> Iterator[Cell]:
+    """Robult, its rivals and the floors on every data set."""
+    for dataset, split, labels in SOURCES:
+        floors = floors_for("regression" if dataset == "mosi" else "multiclass")
+        methods = [*METHODS, *floors]
+        yield from bench.cells(dataset, methods, seeds=SEEDS, labels=labels, split=split)
+
+
+def ablation_cells() -> Iterator[Cell]:
+    """Robult less one part, and with each weighting."""
+    for dataset, split in (("mfeat", None), ("mosi", "split_bclstm"), ("mosi", "split_clean")):
+        yield from bench.cells(dataset, ABLATIONS, seeds=SEEDS, labels=[0.05], split=split)
+
+
+def missing_cells() -> Iterator[Cell]:
+    """Training inputs absent at random."""
+    methods = [*METHODS, "late_fusion", "self_training", "soft_self_training"]
+    for rate in (0.3, 0.5):
+        yield from bench.cells("mfeat", methods, seeds=SEEDS, labels=[0.05, 1.0], missing_train=rate)
+
+
+GROUPS = {"main": main_cells, "ablations": ablation_cells, "missing": missing_cells}
+
+
+def main() -> None:
+    """Run the chosen groups."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the data sets that are not bundled")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--only", choices=GROUPS, nargs="*", default=list(GROUPS), help="groups to run")
+    args = parser.parse_args()
+    for name in args.only:
+        cells = list(GROUPS[name]())
+        print(f"{name}: {len(cells)} runs", flush=True)
+        bench.run(
+            cells,
+            data=args.data,
+            jobs=args.jobs,
+            out=HERE / f"{name}.json",
+            command=f"python experiments/robult/run.py --only {name}",
+        )
+
+
+if __name__ == "__main__":
+    main()

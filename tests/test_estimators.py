@@ -1,0 +1,421 @@
+"""Estimators through the public door: learning, predicting, saving, and scikit-learn's own checks."""
+
+import dataclasses
+import inspect
+import io
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import polymodal
+from polymodal import (
+    MethodClassifier,
+    MethodRegressor,
+    RobultClassifier,
+    RobultRegressor,
+    Series,
+    Tabular,
+    Vector,
+)
+from polymodal.errors import CheckpointError, ConfigError, DataError, PresenceWarning
+from polymodal.estimators import ROWS_PER_CHUNK, subset_table
+from polymodal.methods import METHODS
+from polymodal.methods.robult import RobultConfig
+from polymodal.training import TrainingConfig
+
+QUICK = {"max_epochs": 4, "random_state": 0, "device": "cpu"}
+
+
+def rows(n=120, seed=0, n_classes=3):
+    """Two vectors and a ragged series that all know the class; some inputs and labels are missing."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, n_classes, n)
+    X = {
+        "a": (random.normal(size=(n, 5)) + y[:, None]).astype(np.float32),
+        "b": (random.normal(size=(n, 3)) - y[:, None]).astype(np.float32),
+        "s": [random.normal(size=(random.integers(2, 6), 2)) + label for label in y],
+    }
+    X["a"][::7] = np.nan
+    X["b"][1::7] = np.nan
+    X["s"] = [None if i % 7 == 2 else cell for i, cell in enumerate(X["s"])]
+    hidden = y.copy()
+    hidden[::2] = -1
+    return X, hidden, y
+
+
+@pytest.fixture(scope="module")
+def data():
+    return rows()
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    X, y, _ = data
+    return RobultClassifier(**QUICK | {"max_epochs": 30}).fit(X, y)
+
+
+def take(X, index):
+    return {k: [v[i] for i in index] if isinstance(v, list) else v[index] for k, v in X.items()}
+
+
+# ---- learning and predicting ----------------------------------------------------------------------------
+
+
+def test_learns_from_incomplete_rows(fitted, data):
+    X, _, y = data
+    assert fitted.score(X, y) > 0.8
+    assert fitted.classes_.tolist() == [0, 1, 2]
+
+
+def test_probabilities_sum_to_one_and_no_row_depends_on_another(fitted, data):
+    X, _, _ = data
+    together = fitted.predict_proba(X)
+    np.testing.assert_allclose(together.sum(1), 1, atol=1e-6)
+    alone = np.concatenate([fitted.predict_proba(take(X, [i])) for i in range(20)])
+    np.testing.assert_allclose(alone, together[:20], atol=1e-5)
+
+
+def test_absent_columns_are_absent_modalities(fitted, data):
+    X, _, _ = data
+    branches = fitted.branch_predictions(X)
+    found = fitted.predict_proba({"a": X["a"], "b": X["b"]})
+    both = np.nanmean(np.stack([branches["a"], branches["b"]]), axis=0)
+    np.testing.assert_allclose(found, both, atol=1e-5)
+    assert np.isnan(branches["a"][0]).all()
+
+
+def test_a_row_without_any_modality_gets_the_prior_and_a_warning(fitted, data):
+    X, _, _ = data
+    X = take(X, range(5))
+    X["a"][1], X["b"][1], X["s"][1] = np.nan, np.nan, None
+    with pytest.warns(PresenceWarning, match="1 of 5 rows have no modality at all"):
+        found = fitted.predict_proba(X)
+    np.testing.assert_allclose(found[1], fitted.prior_, atol=1e-6)
+
+
+def test_transform_is_the_shared_space(fitted, data):
+    X, _, _ = data
+    found = fitted.transform(X)
+    assert found.shape[0] == 120
+    assert np.isfinite(found).all()
+
+
+def test_chunks_of_a_long_input_predict_like_the_whole():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(ROWS_PER_CHUNK + 100, 4))
+    y = (X[:, 0] > 0).astype(int)
+    model = RobultClassifier(missing_label=None, **QUICK | {"max_epochs": 1}).fit(X[:200], y[:200])
+    found = model.predict_proba(X)
+    np.testing.assert_allclose(found[-100:], model.predict_proba(X[-100:]), atol=1e-5)
+    bad = X.copy()
+    bad[ROWS_PER_CHUNK + 7, 2] = np.nan
+    with pytest.raises(DataError, match=f"row {ROWS_PER_CHUNK + 7}"):
+        model.predict(bad)
+
+
+def test_the_same_seed_gives_the_same_model_and_leaves_the_callers_generators_alone(data):
+    import torch
+
+    X, y, _ = data
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second = (RobultClassifier(**QUICK).fit(X, y).predict_proba(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_hidden_labels_are_never_read(data):
+    X, y, _ = data
+    with_nan = y.astype(float)
+    with_nan[y == -1] = np.nan
+    first = RobultClassifier(**QUICK).fit(X, y).predict_proba(X)
+    second = RobultClassifier(**QUICK).fit(X, with_nan).predict_proba(X)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_monitor_changes_nothing_and_shows_pseudo_label_accuracy(data):
+    X, y, truth = data
+    plain = RobultClassifier(**QUICK).fit(X, y)
+    watched = RobultClassifier(**QUICK).fit(X, y, y_monitor=truth)
+    np.testing.assert_array_equal(plain.predict_proba(X), watched.predict_proba(X))
+    assert set(watched.history_[0]) > set(plain.history_[0])
+
+
+def test_validation_rows_can_be_given(data):
+    X, y, truth = data
+    model = RobultClassifier(**QUICK).fit(X, y, validation=(take(X, range(30)), truth[:30]))
+    assert "given to fit" in model.stopping_rule_
+    assert "validation_loss" in model.history_[0]
+
+
+def test_few_labels_train_for_fixed_epochs(data):
+    X, _, truth = data
+    y = np.full(120, -1)
+    for label in range(3):
+        y[np.flatnonzero(truth == label)[:3]] = label
+    model = RobultClassifier(**QUICK).fit(X, y)
+    assert model.stopping_rule_.startswith("fixed epochs: fewer than 5 labelled rows")
+    assert model.n_iter_ == 4
+
+
+def test_multilabel_with_masked_entries(data):
+    X, _, truth = data
+    Y = np.stack([truth == 0, truth >= 1, truth == 2], axis=1).astype(float)
+    Y[3, 1] = np.nan
+    Y[10:20] = np.nan
+    model = RobultClassifier(**QUICK | {"max_epochs": 30}).fit(X, Y)
+    assert model.predict(X).shape == (120, 3)
+    assert model.predict_proba(X).max() <= 1
+    assert model.score(X, Y) > 0.5
+
+
+def test_regression_in_the_units_of_y(data):
+    X, _, truth = data
+    y = 1000.0 + 50.0 * truth
+    y[::3] = np.nan
+    model = RobultRegressor(**QUICK | {"max_epochs": 40}).fit(X, y)
+    assert model.score(X, y) > 0.5
+    assert 950 < model.predict(X).mean() < 1150
+
+
+def test_string_classes_and_none_for_unlabelled(data):
+    X, _, truth = data
+    y = np.array(["low", "mid", "high"], dtype=object)[truth]
+    y[::2] = None
+    model = RobultClassifier(**QUICK).fit(X, y)
+    assert set(model.predict(X)) <= {"low", "mid", "high"}
+
+
+def test_a_data_frame_with_declared_columns():
+    X, y, truth = rows()
+    frame = pd.DataFrame(
+        {
+            **{f"emb_{i}": X["b"][:, i] for i in range(3)},
+            "age": np.where(truth > 0, 40.0, 20.0),
+            "city": np.array(["x", "y", None], dtype=object)[truth],
+            "wave": X["s"],
+            "note": "ignored",
+        }
+    )
+    declared = {"emb": Vector("emb_*"), "facts": Tabular(["age", "city"]), "wave": Series("wave")}
+    model = RobultClassifier(declared, **QUICK).fit(frame, y)
+    assert list(model.modalities_) == ["emb", "facts", "wave"]
+    without = frame.drop(columns=["age", "city"])
+    assert model.predict_proba(without).shape == (120, 3)
+    with pytest.raises(DataError, match="age"):
+        model.predict(frame.drop(columns=["age"]))
+
+
+def test_column_groups_of_an_array():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(60, 6))
+    y = (X[:, 0] > 0).astype(int)
+    model = RobultClassifier({"l": Vector(range(3)), "r": Vector(range(3, 6))}, **QUICK).fit(X, y)
+    assert model.n_features_in_ == 6
+    assert set(model.branch_predictions(X)) == {"l", "r"}
+
+
+# ---- evaluating ------------------------------------------------------------------------------------------
+
+
+def test_subset_report_has_every_combination(fitted, data):
+    X, _, y = data
+    table = fitted.subset_report(X, y, metrics=["accuracy"])
+    expected = {"a", "b", "s", "a+b", "a+s", "b+s", "a+b+s", "observed"}
+    assert set(table["subset"]) == expected
+    assert table.columns.tolist() == ["dataset", "method", "seed", "labels", "subset", "metric", "value"]
+    observed = table[(table["subset"] == "observed") & (table["metric"] == "accuracy")]["value"].item()
+    assert observed == pytest.approx(fitted.score(X, y))
+
+
+def test_late_fusion_shortcut_equals_a_pass_of_its_own(fitted, data):
+    X, _, y = data
+    fast = subset_table(fitted, X, y, metrics=["log_loss"])
+    complete = take(X, [i for i in range(120) if i % 7 > 2])
+    slow = fitted.predict_proba({"a": complete["a"], "s": complete["s"]})
+    truth = y[[i for i in range(120) if i % 7 > 2]]
+    loss = -np.log(slow[np.arange(len(truth)), truth]).mean()
+    kept = [i for i in range(120) if i % 7 not in (0, 2)]
+    slow = fitted.predict_proba(take({"a": X["a"], "s": X["s"]}, kept))
+    loss = -np.log(slow[np.arange(len(kept)), y[kept]]).mean()
+    found = fast[(fast["subset"] == "a+s") & (fast["metric"] == "log_loss")]["value"].item()
+    assert found == pytest.approx(loss, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_works_through_the_estimators(method, data):
+    X, y, truth = data
+    classifier = MethodClassifier(method, **QUICK).fit(X, y)
+    assert classifier.predict_proba({"b": X["b"][1:4] * 0 + 1}).shape == (3, 3)
+    table = classifier.subset_report(X, truth, metrics=["accuracy"])
+    assert table["value"].notna().all()
+    values = np.where(y == -1, np.nan, truth.astype(float))
+    assert MethodRegressor(method, **QUICK).fit(X, values).predict(X).shape == (120,)
+
+
+# ---- keeping ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_saved_models_predict_the_same(tmp_path, method, data):
+    X, y, _ = data
+    model = MethodClassifier(method, **QUICK).fit(X, y)
+    model.save(tmp_path / "model")
+    loaded = polymodal.load(tmp_path / "model", device="cpu")
+    assert type(loaded) is MethodClassifier
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.get_params() == model.get_params()
+
+
+def test_what_only_training_needs_is_not_saved(tmp_path, fitted):
+    fitted.save(tmp_path / "model")
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+    assert names
+    assert not [name for name in names if "reconstruct" in name or "reference" in name]
+
+
+def test_saved_classes_keep_their_type(tmp_path, data):
+    X, _, truth = data
+    for y in (truth.astype(bool), np.array(["u", "v", "w"])[truth], truth.astype(np.int32)):
+        model = RobultClassifier(missing_label=None, **QUICK | {"max_epochs": 1}).fit(X, y)
+        model.save(tmp_path / "model")
+        loaded = polymodal.load(tmp_path / "model", device="cpu")
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_load_refuses_an_estimator_it_does_not_know(tmp_path, fitted):
+    from polymodal import checkpoint
+
+    fitted.save(tmp_path / "model")
+    saved = checkpoint.load_directory(tmp_path / "model")
+    checkpoint.save_directory(
+        tmp_path / "other",
+        tensors=saved.tensors,
+        config={**saved.config, "estimator": "Exec"},
+        preprocessing=saved.preprocessing,
+        preprocessing_arrays=saved.preprocessing_arrays,
+    )
+    with pytest.raises(CheckpointError, match="'Exec'"):
+        polymodal.load(tmp_path / "other")
+
+
+def test_saved_config_is_plain_json(tmp_path, fitted):
+    fitted.save(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["estimator"] == "RobultClassifier"
+
+
+def test_fitted_and_unfitted_estimators_survive_pickling_by_others(fitted, data):
+    X, _, _ = data
+    buffer = io.BytesIO()
+    pickle.dump(fitted, buffer)
+    again = pickle.loads(buffer.getvalue())
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    unfitted = pickle.loads(pickle.dumps(RobultClassifier(weighting="l2")))
+    assert unfitted.weighting == "l2"
+
+
+# ---- settings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [RobultClassifier, RobultRegressor])
+def test_constructor_defaults_are_those_of_the_configs(cls):
+    defaults = {k: p.default for k, p in inspect.signature(cls.__init__).parameters.items()}
+    for config in (RobultConfig, TrainingConfig):
+        for field in dataclasses.fields(config):
+            if field.name in defaults:
+                assert defaults[field.name] == field.default, field.name
+    missing = {field.name for field in dataclasses.fields(RobultConfig)} - set(defaults)
+    assert not missing, f"settings of Robult without a parameter: {missing}"
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"weighting": "cosine"}, "weighting"),
+        ({"validation_fraction": 1.5}, "validation_fraction is a share"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"device": "tpu"}, "tpu"),
+        ({"loss_weights": {"recon": 1.0}}, "recon"),
+    ],
+)
+def test_settings_are_judged_in_fit(params, match, data):
+    X, y, _ = data
+    model = RobultClassifier(**params)
+    with pytest.raises(ConfigError, match=match):
+        model.fit(X, y)
+
+
+def test_unknown_method_and_setting(data):
+    X, y, _ = data
+    with pytest.raises(ConfigError, match="did you mean 'robult'"):
+        MethodClassifier("robolt").fit(X, y)
+    with pytest.raises(ConfigError, match="weigting"):
+        MethodClassifier("robult", settings={"weigting": "l2"}).fit(X, y)
+
+
+# ---- scikit-learn's tools --------------------------------------------------------------------------------
+
+
+def frame_and_labels():
+    X, _, y = rows(90)
+    frame = pd.DataFrame({f"a{i}": X["a"][:, i] for i in range(5)} | {f"b{i}": X["b"][:, i] for i in range(3)})
+    return frame, y
+
+
+DECLARED = {"a": Vector("a*"), "b": Vector("b*")}
+
+
+def test_cross_val_score_and_grid_search_on_data_frames():
+    X, y = frame_and_labels()
+    model = RobultClassifier(DECLARED, **QUICK)
+    scores = cross_val_score(model, X, y, cv=KFold(2, shuffle=True, random_state=0), error_score="raise")
+    assert np.isfinite(scores).all()
+    search = GridSearchCV(model, {"weighting": ["l2", "none"]}, cv=2, error_score="raise").fit(X, y)
+    assert search.best_params_["weighting"] in ("l2", "none")
+
+
+def test_pipeline_and_clone():
+    X, y = frame_and_labels()
+    model = Pipeline([("same", FunctionTransformer()), ("model", RobultClassifier(DECLARED, **QUICK))])
+    assert model.fit(X, y).predict(X).shape == (90,)
+    cloned = clone(model.named_steps["model"])
+    assert cloned.get_params()["modalities"] == DECLARED
+    assert not hasattr(cloned, "method_")
+
+
+CHECKED = [
+    RobultClassifier(missing_label=None, max_epochs=40, batch_size=64, random_state=0, learning_rate=5e-3),
+    RobultRegressor(max_epochs=60, batch_size=64, random_state=0, learning_rate=5e-3),
+]
+EXPECTED_FAILURES: dict[str, str] = {}
+
+
+def sklearn_checks():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for estimator in CHECKED:
+            for instance, check in estimator_checks_generator(estimator):
+                name = getattr(check, "func", check).__name__
+                yield pytest.param(instance, check, name, id=f"{type(estimator).__name__}-{name}")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("estimator", "check", "name"), sklearn_checks())
+def test_scikit_learns_own_checks(estimator, check, name):
+    if name in EXPECTED_FAILURES:
+        pytest.xfail(EXPECTED_FAILURES[name])
+    check(estimator)
