@@ -1,0 +1,255 @@
+"""Labels with holes: y -> codes or values, and which rows have one.
+
+Unlabelled is None, NaN, NaT or pandas.NA in any labels that can hold it, and ``missing_label`` (-1 unless
+told otherwise) among whole numbers. Rows count by position: an index of y is ignored.
+
+Letters: n rows, C classes or labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray
+from sklearn.utils.validation import column_or_1d
+
+from polymodal.errors import LabelError
+
+if TYPE_CHECKING:
+    from polymodal.batch import TaskKind
+
+DEFAULT_MISSING = -1
+_AMBIGUOUS = ({-1, 1}, {-1, 0, 1})
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of y.
+
+    Attributes:
+        kind: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
+        values: (n,) int64 codes into ``classes``, 0 where unlabelled; or (n, C) float64 of 0, 1 and NaN for a
+            masked entry; or (n,) float64, NaN where unlabelled.
+        labelled: (n,) bool.
+        classes: (C,) classes, sorted, in y's own type; a multi-label y's column names or positions; None for
+            regression.
+    """
+
+    kind: TaskKind
+    values: ndarray
+    labelled: ndarray
+    classes: ndarray | None
+
+
+def read_classes(y: Any, n: int, missing_label: Any = DEFAULT_MISSING) -> Labels:
+    """One class a row.
+
+    Args:
+        y: (n,) texts, whole numbers or booleans, with holes.
+        n: rows of X.
+        missing_label: the class that means "unlabelled"; None: no class does.
+
+    Raises:
+        LabelError: another length, no labelled row, one class only, values that are no classes, or integer
+            labels in which -1 has two readings.
+    """
+    cells = _column(y, n)
+    labelled = ~pd.isna(cells)
+    known = _classes_of(cells[labelled])
+    if known.dtype.kind in "iuf":
+        _refuse_ambiguous(known, missing_label)
+    if missing_label is not None:
+        is_label = np.array([_same(value, missing_label) for value in known.tolist()], dtype=bool)
+        labelled[np.flatnonzero(labelled)[is_label]] = False
+        known = known[~is_label]
+    if not len(known):
+        raise _nothing_labelled(n)
+    classes, codes = np.unique(known, return_inverse=True)
+    if len(classes) < 2:
+        raise LabelError(
+            f"a classifier needs at least two classes; the {len(known)} labelled rows have 1 class "
+            f"({classes[0]!r}); label rows of another class"
+        )
+    values = np.zeros(n, dtype=np.int64)
+    values[labelled] = codes
+    return Labels("multiclass", values, labelled, classes)
+
+
+def read_label_sets(y: Any, n: int, missing_label: Any = DEFAULT_MISSING) -> Labels:
+    """C labels a row, each there (1), not there (0) or unknown (NaN).
+
+    Args:
+        y: (n, C) array or DataFrame of 0, 1 and NaN; an all-NaN row is unlabelled.
+        n: rows of X.
+        missing_label: not used: only NaN masks an entry.
+
+    Raises:
+        LabelError: another length, entries other than 0, 1 and NaN, or a label that no row knows.
+    """
+    del missing_label
+    names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) else None
+    cells = _cells(y)
+    if cells.ndim != 2 or cells.shape[1] == 0:
+        raise LabelError(f"multi-label y is (n, C); shape {cells.shape} came; pass one column a label")
+    _judge_length(len(cells), n)
+    missing = pd.isna(cells)
+    values = np.full(cells.shape, np.nan)
+    for i, j in np.argwhere(~missing):
+        cell = cells[i, j]
+        if not _is_number(cell) or cell not in (0, 1):
+            raise LabelError(
+                f"entries of a multi-label y are 0, 1, or NaN for unknown; row {i}, label {_label(names, j)} is "
+                f"{cell!r}; write NaN where it is unknown"
+            )
+        values[i, j] = float(cell)
+    labelled = ~missing.all(axis=1)
+    if not labelled.any():
+        raise _nothing_labelled(n)
+    unknown = np.flatnonzero(missing.all(axis=0))
+    if len(unknown):
+        raise LabelError(
+            f"each label of a multi-label y must be known in some row; label {_label(names, unknown[0])} is NaN in "
+            "every row; drop its column"
+        )
+    return Labels("multilabel", values, labelled, np.arange(cells.shape[1]) if names is None else names)
+
+
+def read_values(y: Any, n: int) -> Labels:
+    """One number a row, NaN where unlabelled.
+
+    Raises:
+        LabelError: another length, no labelled row, an infinity, or values that are no numbers.
+    """
+    cells = _column(y, n)
+    labelled = ~pd.isna(cells)
+    known = cells[labelled]
+    for i, cell in zip(np.flatnonzero(labelled), known, strict=True):
+        if not _is_number(cell):
+            raise LabelError(
+                f"values to regress on are numbers; row {i} of y is {cell!r}; convert it, or use a classifier"
+            )
+    values = np.full(n, np.nan)
+    values[labelled] = known.astype(np.float64)
+    _refuse_infinite(values)
+    if not labelled.any():
+        raise _nothing_labelled(n)
+    return Labels("regression", values, labelled, None)
+
+
+# ---- cells of y --------------------------------------------------------------------------------------
+
+
+def _column(y: Any, n: int) -> ndarray:
+    """Y as (n,) objects; a column vector is flattened with scikit-learn's warning."""
+    cells = _cells(y)
+    if cells.ndim == 2 and cells.shape[1] == 1:
+        cells = column_or_1d(cells, warn=True)
+    if cells.ndim != 1:
+        raise LabelError(f"y has one label a row; y should be a 1d array, shape {cells.shape} came; flatten it")
+    _judge_length(len(cells), n)
+    return cells
+
+
+def _cells(y: Any) -> ndarray:
+    """Any y as an array of objects."""
+    if y is None:
+        raise LabelError("fit requires y to be passed, but the target y is None; pass the labels")
+    if hasattr(y, "tocsr"):
+        raise LabelError("y is dense; a sparse matrix came; call .toarray() on it")
+    if isinstance(y, pd.Series | pd.DataFrame | pd.Index):
+        return y.to_numpy(dtype=object)
+    array = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
+    if array.dtype.kind == "c":
+        raise LabelError(f"Complex data not supported; y is {array.dtype}; pass real labels")
+    if array.dtype.kind in "mM":
+        raise LabelError(f"labels are texts, numbers or booleans; y is {array.dtype}; turn dates into numbers")
+    return array if array.dtype.kind in "biufU" and array.ndim == 1 else array.astype(object)
+
+
+def _judge_length(length: int, n: int) -> None:
+    if length != n:
+        raise LabelError(
+            f"X and y have the same number of rows; X has {n} and y has {length}; "
+            "give unlabelled rows None or NaN instead of leaving them out"
+        )
+
+
+def _classes_of(known: ndarray) -> ndarray:
+    """Labels that are there, in a dtype that sorts: all texts, all booleans, or all numbers."""
+    if known.dtype != object:
+        if known.dtype.kind == "f":
+            _judge_whole(known)
+        return known
+    kinds = {_kind(value) for value in known}
+    if len(kinds) > 1 or "other" in kinds:
+        strange = next((value for value in known if _kind(value) not in ("text", "number", "boolean")), known[-1])
+        raise LabelError(
+            f"classes are all texts, all whole numbers, or all booleans; y mixes {sorted(kinds)}, such as "
+            f"{known[0]!r} and {strange!r}; Unknown label type: convert them to one type"
+        )
+    if kinds == {"number"}:
+        numeric = np.array(known.tolist())
+        if numeric.dtype.kind == "f":
+            _judge_whole(numeric)
+        return numeric
+    return known.astype(bool) if kinds == {"boolean"} else known
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool | np.bool_):
+        return "boolean"
+    return "number" if _is_number(value) else "other"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating | np.bool_)
+
+
+def _judge_whole(known: ndarray) -> None:
+    """Refuse infinities and fractions as classes."""
+    _refuse_infinite(known)
+    broken = known != np.floor(known)
+    if broken.any():
+        raise LabelError(
+            f"Unknown label type: continuous; classes are whole numbers, texts or booleans and y holds "
+            f"{known[broken][0]}; use a regressor, or bin the values"
+        )
+
+
+def _refuse_infinite(values: ndarray) -> None:
+    if np.isinf(values).any():
+        raise LabelError(
+            f"labels are finite; y holds {values[np.isinf(values)][0]}; write NaN where a row is unlabelled "
+            "(never inf)"
+        )
+
+
+def _refuse_ambiguous(known: ndarray, missing_label: Any) -> None:
+    """-1 beside 1, or beside 0 and 1, may be a class or a hole."""
+    if _same(missing_label, DEFAULT_MISSING) and set(np.unique(known).tolist()) in _AMBIGUOUS:
+        raise LabelError(
+            f"-1 means unlabelled among integer labels; y holds {np.unique(known).tolist()}, where it may also be a "
+            "class; pass missing_label=None if -1 is a class, or write None or NaN instead of -1 if it means "
+            "unlabelled"
+        )
+
+
+def _same(value: Any, missing_label: Any) -> bool:
+    """Whether a label is the missing one: True is not 1."""
+    boolean = isinstance(value, bool | np.bool_), isinstance(missing_label, bool | np.bool_)
+    return boolean[0] == boolean[1] and bool(value == missing_label)
+
+
+def _nothing_labelled(n: int) -> LabelError:
+    return LabelError(
+        f"at least one row must be labelled; all {n} rows of y are None, NaN or missing_label; label some rows"
+    )
+
+
+def _label(names: ndarray | None, j: int) -> str:
+    return repr(names[j]) if names is not None else str(j)
