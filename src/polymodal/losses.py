@@ -1,11 +1,11 @@
 """The losses of Robult as pure functions, and the diagnostics that read the same spaces.
 
 Source: Robult (arXiv 2509.03477). A row is an *anchor* in the synergy space S and a *target* in the shared
-space Z_i of one modality. With l_ab = log softmax over b of (s_a . z_b / temperature), unit vectors s and z, the
-soft positive-unlabelled contrast is a weighted mean of -l_ab over pairs that share a (pseudo-)label.
+space Z_i of one modality. With l_ab = log softmax over b of (s_a . z_b / temperature), unit vectors s and z,
+the soft positive-unlabelled contrast is a weighted mean of -l_ab over pairs that share a (pseudo-)label.
 
-The contrast never holds its (B, B) matrix. It walks over blocks of anchors, forms the gradient while the logits
-of a block are at hand, and drops them: three matrix products, O(B) memory beside the embeddings.
+The contrast never holds its (B, B) matrix. It walks over blocks of anchors, forms the gradient while the
+logits of a block are at hand, and drops them: three matrix products, O(B) memory beside the embeddings.
 
 Letters: B rows, d width, C classes, K reference distances, N predictions.
 """
@@ -16,7 +16,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -104,9 +104,9 @@ def reference_distances(
 ) -> Tensor:
     """Distances between the unit vectors of true positive pairs: both rows labelled, the same class.
 
-    A row's own pair is left out, since it is never weighed. With ``label_sets`` a pair is positive if it shares
-    at least half of its labels (Jaccard >= 1/2). The choice is deterministic: at most 512 labelled rows, then at
-    most ``limit`` of their pairs, both evenly spaced.
+    A row's own pair is left out, since it is never weighed. With ``label_sets`` a pair is positive if it
+    shares at least half of its labels (Jaccard >= 1/2). The choice is deterministic: at most 512 labelled
+    rows, then at most ``limit`` of their pairs, both evenly spaced.
 
     Args:
         anchors: (B, d) S.
@@ -119,12 +119,17 @@ def reference_distances(
     Returns:
         (K,) distances in [0, 2], K <= limit, detached.
     """
+    _check_one(classes, label_sets)
     rows = _evenly_spaced(labelled_mask.nonzero().squeeze(1), 512)
     with torch.autocast(anchors.device.type, enabled=False):
         cosine = _unit(anchors[rows]) @ _unit(targets[rows]).T
-        affinity = _affinity(classes, label_sets, rows, cosine.dtype)
+    if classes is not None:
+        positive = classes[rows, None] == classes[rows]
+    else:
+        assert label_sets is not None
         everything = slice(0, len(rows))
-        positive = affinity.fill(torch.empty_like(cosine), everything, everything) >= 0.5
+        jaccard = _Jaccard(label_sets[rows].to(cosine.dtype))
+        positive = jaccard.fill(torch.empty_like(cosine), everything, everything) >= 0.5
     positive.fill_diagonal_(False)
     chosen = _evenly_spaced(positive.flatten().nonzero().squeeze(1), limit)
     return (2 - 2 * cosine.flatten()[chosen]).clamp(min=0).sqrt()
@@ -208,17 +213,17 @@ class _Affinity(Protocol):
 class _SameClass:
     """1 for equal classes, else 0. Rows come sorted by class in each section, so equals are neighbours."""
 
-    def __init__(self, classes: Tensor) -> None:
-        self.classes = classes
-        self.sorted_classes: list[int] = classes.tolist()
+    def __init__(self, ranks: Tensor, dtype: torch.dtype) -> None:
+        self.ranks = ranks.to(dtype)  # compared as floats, which is several times faster than as integers
+        self.sorted_ranks: list[int] = ranks.tolist()
 
     def columns(self, rows: slice, section: slice) -> slice:
-        first, last = self.sorted_classes[rows.start], self.sorted_classes[rows.stop - 1]
-        start = bisect_left(self.sorted_classes, first, section.start, section.stop)
-        return slice(start, bisect_right(self.sorted_classes, last, start, section.stop))
+        first, last = self.sorted_ranks[rows.start], self.sorted_ranks[rows.stop - 1]
+        start = bisect_left(self.sorted_ranks, first, section.start, section.stop)
+        return slice(start, bisect_right(self.sorted_ranks, last, start, section.stop))
 
     def fill(self, out: Tensor, rows: slice, columns: slice) -> Tensor:
-        return torch.eq(self.classes[rows, None], self.classes[columns], out=out)
+        return torch.eq(self.ranks[rows, None], self.ranks[columns], out=out)
 
 
 class _Jaccard:
@@ -242,17 +247,10 @@ class _Jaccard:
         return out.div_(union.clamp_(min=1))
 
 
-def _affinity(
-    classes: Tensor | None, label_sets: Tensor | None, order: Tensor, dtype: torch.dtype
-) -> _Affinity:
-    """The affinity of the rows in ``order``."""
+def _check_one(classes: Tensor | None, label_sets: Tensor | None) -> None:
     if (classes is None) == (label_sets is None):
         given = "neither" if classes is None else "both"
         raise ConfigError(f"pairs need classes or label_sets; got {given}; give exactly one of them")
-    if label_sets is not None:
-        return _Jaccard(label_sets[order].to(dtype))
-    assert classes is not None
-    return _SameClass(classes[order])
 
 
 # ---- The contrast ----------------------------------------------------------------------------------------
@@ -281,16 +279,16 @@ def soft_pu_contrast(
     With l_ab = log softmax over b of (s_a . z_b / temperature) and weights W_ab of the pairs, each part is the
     mean over its anchors a of -sum_b W_ab l_ab / sum_b W_ab, where
 
-    - L_lb: a and b labelled; W_ab = 1 for the same class (a itself included), or the Jaccard index of the sets;
+    - L_lb: a and b labelled; W_ab = 1 for the same class (a itself included), or the sets' Jaccard index;
     - L_ulb: at least one of a and b unlabelled; the same times :func:`pair_weights`; W_aa = 1.
 
-    NOTE[DIFF]: an anchor counts by min(1, sum_b W_ab) in the mean. An unlabelled anchor therefore counts 1, and
-    a labelled one fades out with the weights of its unlabelled positives; a plain mean would give a labelled
-    anchor whose only positive weighs 1e-9 a full vote. With all weights of pseudo-labelled pairs 0, L_ulb is the
-    cross-view InfoNCE of the unlabelled rows.
+    NOTE[DIFF]: an anchor counts by min(1, sum_b W_ab) in the mean. An unlabelled anchor therefore counts 1,
+    and a labelled one fades out with the weights of its unlabelled positives; a plain mean would give a
+    labelled anchor whose only positive weighs 1e-9 a full vote. With all weights of pseudo-labelled pairs 0,
+    L_ulb is the cross-view InfoNCE of the unlabelled rows.
 
-    Weights, labels and reference get no gradient, and a second derivative raises. A part without anchors is a
-    0 with a gradient path. Computed in float32 (float64 if given) under any autocast.
+    Weights, labels and reference get no gradient, and a second derivative raises. A part without anchors is
+    a 0 with a gradient path. Computed in float32 (float64 if given) under any autocast.
 
     Args:
         anchors: (B, d) S.
@@ -303,17 +301,17 @@ def soft_pu_contrast(
         label_sets: (B, C) 0/1 label and pseudo-label sets, in place of ``classes``.
 
     Raises:
-        ConfigError: the temperature or the weighting is out of range; both or neither of classes and label_sets.
+        ConfigError: temperature or weighting out of range; both or neither of classes and label_sets.
     """
     if not 0 < temperature < math.inf:
         raise ConfigError(
             f"temperature must be positive and finite; got {temperature}; take 0.3, for example"
         )
+    settings = (temperature, _checked(weighting), reference)
     with torch.autocast(anchors.device.type, enabled=False):
         anchors, targets = _full_precision(anchors), _full_precision(targets)
         labels = _Labels.arrange(classes, label_sets, labelled_mask, anchors.dtype)
-        weigher = _Weigher(_checked(weighting), reference, temperature)
-        terms = _BlockContrast.apply(anchors, targets, labels, weigher, torch.is_grad_enabled())
+        terms = _BlockContrast.apply(anchors, targets, labels, torch.is_grad_enabled(), *settings)
     return ContrastTerms(*terms)
 
 
@@ -330,14 +328,15 @@ class _Labels:
     def arrange(
         cls, classes: Tensor | None, label_sets: Tensor | None, labelled_mask: Tensor, dtype: torch.dtype
     ) -> _Labels:
-        order = torch.arange(len(labelled_mask), device=labelled_mask.device)
+        _check_one(classes, label_sets)
+        n_rows, n_labelled = len(labelled_mask), int(labelled_mask.sum())
+        ranks = torch.zeros_like(labelled_mask, dtype=torch.int64)
         if classes is not None:
-            order = classes.argsort(stable=True)
-        unlabelled_mask = ~labelled_mask[order]
-        order = order[unlabelled_mask.argsort(stable=True)]
-        n_rows = len(order)
-        n_labelled = n_rows - int(unlabelled_mask.sum())
-        affinity = _affinity(classes, label_sets, order, dtype)
+            ranks = classes.unique(return_inverse=True)[1]
+        order = torch.where(labelled_mask, ranks, ranks + n_rows).argsort()
+        affinity = (
+            _SameClass(ranks[order], dtype) if label_sets is None else _Jaccard(label_sets[order].to(dtype))
+        )
         return cls(order, slice(0, n_labelled), slice(n_labelled, n_rows), affinity)
 
     def blocks(self, n_rows: int) -> Iterator[tuple[slice, bool]]:
@@ -347,110 +346,124 @@ class _Labels:
                 yield slice(start, min(start + n_rows, section.stop)), section is self.labelled
 
 
-@dataclass(frozen=True, eq=False)
-class _Weigher:
-    """Pair weights straight from a tile of logits."""
-
-    weighting: str
-    reference: Reference
-    temperature: float
-
-    def weights(self, logits: Tensor) -> Tensor:
-        """Weights of the pairs with these logits; d = sqrt(2 - 2 cos)."""
-        two = logits.new_full((), 2.0)
-        distance = torch.add(two, logits, alpha=-2 * self.temperature).clamp_(min=0).sqrt_()
-        return _weigh_(distance, self.weighting, self.reference)
-
-
 class _Term:
-    """One part of the contrast, growing block by block; gradients are those of the sum, not the mean."""
+    """One part of the contrast, growing block by block; gradients are those of the sum over anchors."""
 
     def __init__(self, s: Tensor) -> None:
-        self.total = torch.zeros((), dtype=torch.float64, device=s.device)
-        self.n_anchors = torch.zeros((), dtype=torch.float64, device=s.device)
+        self.losses = s.new_zeros(len(s))
+        self.shares = s.new_zeros(len(s))
         self.s_gradient = torch.zeros_like(s)
         self.z_gradient = torch.zeros_like(s)
+
+    def n_anchors(self) -> Tensor:
+        """Between 0 and B; a part with any positive pair has at least one."""
+        return self.shares.sum().clamp(min=1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Positives:
-    """The positives of a block of anchors: tiles of W_ab / max(1, sum_b W_ab), and min(1, sum_b W_ab)."""
+    """A block's weights W_ab where they can be above 0, as tiles of columns, and their row sums."""
 
     tiles: list[tuple[slice, Tensor]]
-    share: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, *tiles: tuple[slice, Tensor]) -> _Positives:
+        return cls(list(tiles), reduce(torch.add, [weights.sum(1) for _, weights in tiles]))
 
     def pull(self, logits: Tensor) -> Tensor:
         """(rows,) weighted sum of the positives' logits."""
-        return torch.stack([(tile * logits[:, columns]).sum(1) for columns, tile in self.tiles]).sum(0)
+        products = [torch.linalg.vecdot(weights, logits[:, columns]) for columns, weights in self.tiles]
+        return reduce(torch.add, products)
 
 
 class _Contrast:
-    """The forward pass: unit vectors in the order of ``labels``, and both terms."""
+    """Both parts for unit vectors in the order of ``labels``."""
 
-    def __init__(self, s: Tensor, z: Tensor, labels: _Labels, weigher: _Weigher, with_gradient: bool) -> None:
-        self.s, self.z, self.labels, self.weigher, self.with_gradient = s, z, labels, weigher, with_gradient
+    def __init__(
+        self, s: Tensor, z: Tensor, labels: _Labels, temperature: float, weighting: str, reference: Reference
+    ) -> None:
+        self.s, self.z, self.labels = s, z, labels
+        self.temperature, self.weighting, self.reference = temperature, weighting, reference
         self.labelled, self.unlabelled = _Term(s), _Term(s)
 
-    def run(self) -> None:
+    def run(self, with_gradient: bool) -> None:
+        """Walk over the blocks of anchors; one buffer holds the logits of each in turn."""
         n_rows = len(self.s)
         block = _block_rows(n_rows, self.s.device.type)
-        buffer = self.s.new_empty(min(block, n_rows), n_rows)
+        buffer, zero = self.s.new_empty(min(block, n_rows), n_rows), self.s.new_zeros(())
         for rows, is_labelled in self.labels.blocks(block):
-            logits = torch.mm(self.s[rows], self.z.T, out=buffer[: rows.stop - rows.start])
-            self.add_block(rows, logits, self.positives(rows, is_labelled, logits))
+            logits = buffer[: rows.stop - rows.start]
+            torch.addmm(zero, self.s[rows], self.z.T, beta=0, alpha=1 / self.temperature, out=logits)
+            parts = self.labelled_parts(rows, logits) if is_labelled else self.unlabelled_parts(rows, logits)
+            sums = self.add_losses(rows, logits, parts)
+            if with_gradient:
+                self.add_gradients(rows, logits.div_(sums.unsqueeze(1)), parts)
 
-    def positives(self, rows: slice, is_labelled: bool, logits: Tensor) -> list[tuple[_Term, _Positives]]:
-        labelled, unlabelled = self.labels.labelled, self.labels.unlabelled
-        if not is_labelled:
-            tiles = [self.tile(rows, labelled, logits), self.tile(rows, unlabelled, logits)]
-            return [(self.unlabelled, self.normalise(tiles))]
-        own = (self.labelled, self.normalise([self.tile(rows, labelled, None)]))
-        if self.weigher.weighting == "none":
-            return [own]
-        other_columns, other = self.tile(rows, unlabelled, logits)
-        if other.numel() == 0:
-            return [own]
-        return [own, (self.unlabelled, self.normalise([(other_columns, other)]))]
+    def labelled_parts(self, rows: slice, logits: Tensor) -> list[tuple[_Term, _Positives]]:
+        """Labelled anchors: L_lb with labelled columns, and L_ulb with unlabelled ones."""
+        columns = self.labels.affinity.columns(rows, self.labels.labelled)
+        parts = [
+            (self.labelled, _Positives.of((columns, self.own(self.affinity(rows, columns), rows, columns))))
+        ]
+        columns = self.labels.affinity.columns(rows, self.labels.unlabelled)
+        if self.weighting != "none" and columns.stop > columns.start:
+            parts.append((self.unlabelled, _Positives.of((columns, self.weights(rows, columns, logits)))))
+        return parts
 
-    def tile(self, rows: slice, section: slice, logits: Tensor | None) -> tuple[slice, Tensor]:
-        """Weights of ``rows`` with their possible positives in a section; affinity alone without logits."""
-        columns = self.labels.affinity.columns(rows, section)
-        weights = self.s.new_empty(rows.stop - rows.start, columns.stop - columns.start)
-        self.labels.affinity.fill(weights, rows, columns)
-        if logits is not None and self.weigher.weighting != "hard":
-            weights.mul_(self.weigher.weights(logits[:, columns]))
-        if section.start <= rows.start < section.stop:  # the rows' own section: a row's own pair counts 1
-            weights.diagonal(rows.start - columns.start).fill_(1)
-        return columns, weights
+    def unlabelled_parts(self, rows: slice, logits: Tensor) -> list[tuple[_Term, _Positives]]:
+        """Unlabelled anchors: L_ulb with all columns."""
+        own_columns = self.labels.affinity.columns(rows, self.labels.unlabelled)
+        own = self.own(self.weights(rows, own_columns, logits), rows, own_columns)
+        columns = self.labels.affinity.columns(rows, self.labels.labelled)
+        return [
+            (
+                self.unlabelled,
+                _Positives.of((own_columns, own), (columns, self.weights(rows, columns, logits))),
+            )
+        ]
+
+    def affinity(self, rows: slice, columns: slice) -> Tensor:
+        out = self.s.new_empty(rows.stop - rows.start, columns.stop - columns.start)
+        return self.labels.affinity.fill(out, rows, columns)
+
+    def weights(self, rows: slice, columns: slice, logits: Tensor) -> Tensor:
+        """Affinity times the weights of the pairs' distances, d = sqrt(2 - 2 cos)."""
+        affinity = self.affinity(rows, columns)
+        if self.weighting == "hard":
+            return affinity
+        squared = torch.add(logits.new_full((), 2.0), logits[:, columns], alpha=-2 * self.temperature)
+        noise = 16 * torch.finfo(squared.dtype).eps  # its root would be 1e-3 in float32
+        distance = torch.threshold_(squared, noise, 0.0).sqrt_()
+        return affinity.mul_(_weigh_(distance, self.weighting, self.reference))
 
     @staticmethod
-    def normalise(tiles: list[tuple[slice, Tensor]]) -> _Positives:
-        total = torch.stack([tile.sum(1) for _, tile in tiles]).sum(0)
-        divisor = total.clamp(min=1).unsqueeze(1)
-        return _Positives([(columns, tile.div_(divisor)) for columns, tile in tiles], total.clamp(max=1))
+    def own(weights: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Set the weight of each row with its own other view to 1, in place."""
+        weights.diagonal(rows.start - columns.start).fill_(1)
+        return weights
 
-    def add_block(self, rows: slice, logits: Tensor, parts: list[tuple[_Term, _Positives]]) -> None:
-        if 2 / self.weigher.temperature >= 80:  # exp(-2 / temperature) would leave float32
+    def add_losses(self, rows: slice, logits: Tensor, parts: list[tuple[_Term, _Positives]]) -> Tensor:
+        """Add the losses of a block's anchors; exponentiates the logits and returns their row sums."""
+        if 2 / self.temperature >= 80:  # exp(-2 / temperature) would leave float32
             logits.sub_(logits.amax(1, keepdim=True))
         pulls = [positives.pull(logits) for _, positives in parts]
-        exponentials = logits.exp_()
-        sums = exponentials.sum(1)
+        sums = logits.exp_().sum(1)
         for (term, positives), pull in zip(parts, pulls, strict=True):
-            term.total += (positives.share * sums.log() - pull).sum(dtype=torch.float64)
-            term.n_anchors += positives.share.sum(dtype=torch.float64)
-        if self.with_gradient:
-            for i, (term, positives) in enumerate(parts):
-                is_last = i == len(parts) - 1
-                coefficient = (positives.share / sums).unsqueeze(1)
-                gradient = exponentials.mul_(coefficient) if is_last else exponentials * coefficient
-                self.add_gradient(term, rows, gradient, positives)
+            term.losses[rows] = (positives.total * sums.log() - pull) / positives.total.clamp(min=1)
+            term.shares[rows] = positives.total.clamp(max=1)
+        return sums
 
-    def add_gradient(self, term: _Term, rows: slice, gradient: Tensor, positives: _Positives) -> None:
-        """From the softmax's share of d term / d logits (block, B) to the gradients of s and z."""
-        for columns, tile in positives.tiles:
-            gradient[:, columns].sub_(tile)
-        torch.mm(gradient, self.z, out=term.s_gradient[rows])
-        term.z_gradient.addmm_(gradient.T, self.s[rows])
+    def add_gradients(self, rows: slice, softmax: Tensor, parts: list[tuple[_Term, _Positives]]) -> None:
+        """Add the gradients of a block's losses: those of the logits are (total softmax - W) / max(1, total)."""
+        for i, (term, positives) in enumerate(parts):
+            total = positives.total.unsqueeze(1)
+            gradient = softmax.mul_(total) if i == len(parts) - 1 else softmax * total
+            for columns, weights in positives.tiles:
+                gradient[:, columns].sub_(weights)
+            scale = (total.clamp(min=1) * self.temperature).reciprocal_()
+            torch.mm(gradient, self.z, out=term.s_gradient[rows]).mul_(scale)
+            term.z_gradient.addmm_(gradient.T, self.s[rows] * scale)
 
 
 def _block_rows(n_rows: int, device_type: str) -> int:
@@ -459,48 +472,49 @@ def _block_rows(n_rows: int, device_type: str) -> int:
 
 
 class _BlockContrast(torch.autograd.Function):
-    """Both terms; the gradient is formed in the forward pass, and only scaled in the backward pass."""
+    """Both parts; the gradient for unit vectors is formed in the forward pass."""
 
     @staticmethod
     def forward(
-        ctx: Any, anchors: Tensor, targets: Tensor, labels: _Labels, weigher: _Weigher, with_gradient: bool
+        ctx: Any, anchors: Tensor, targets: Tensor, labels: _Labels, with_gradient: bool, *settings: Any
     ) -> tuple[Tensor, Tensor]:
-        s, s_norm = _unit_with_norm(anchors[labels.order])
-        z, z_norm = _unit_with_norm(targets[labels.order])
-        contrast = _Contrast(s.div_(weigher.temperature), z, labels, weigher, with_gradient)
-        contrast.run()
-        s.mul_(weigher.temperature)
-        terms = (contrast.labelled, contrast.unlabelled)
+        s, s_length = _unit_(anchors[labels.order])
+        z, z_length = _unit_(targets[labels.order])
+        contrast = _Contrast(s, z, labels, *settings)
+        contrast.run(with_gradient)
+        parts = (contrast.labelled, contrast.unlabelled)
+        n_anchors = [part.n_anchors() for part in parts]
         if with_gradient:
-            saved = []
-            for term in terms:
-                scale = term.n_anchors.clamp(min=1).reciprocal()
-                saved.append(_raw(term.s_gradient.mul_(scale / weigher.temperature), s, s_norm, labels.order))
-                saved.append(_raw(term.z_gradient.mul_(scale), z, z_norm, labels.order))
-            ctx.save_for_backward(*saved)
-        labelled, unlabelled = ((term.total / term.n_anchors.clamp(min=1)).to(s.dtype) for term in terms)
+            gradients = [gradient for part in parts for gradient in (part.s_gradient, part.z_gradient)]
+            ctx.save_for_backward(labels.order, s, s_length, z, z_length, *n_anchors, *gradients)
+        labelled, unlabelled = (part.losses.sum() / n for part, n in zip(parts, n_anchors, strict=True))
         return labelled, unlabelled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, labelled: Tensor, unlabelled: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        s_labelled, z_labelled, s_unlabelled, z_unlabelled = ctx.saved_tensors
-        s_gradient = (s_labelled * labelled).addcmul_(s_unlabelled, unlabelled)
-        z_gradient = (z_labelled * labelled).addcmul_(z_unlabelled, unlabelled)
-        return s_gradient, z_gradient, None, None, None
+    def backward(ctx: Any, labelled: Tensor, unlabelled: Tensor) -> tuple[Tensor | None, ...]:
+        order, s, s_length, z, z_length, n_labelled, n_unlabelled, *gradients = ctx.saved_tensors
+        a, b = labelled / n_labelled, unlabelled / n_unlabelled
+        s_gradient = (gradients[0] * a).addcmul_(gradients[2], b)
+        z_gradient = (gradients[1] * a).addcmul_(gradients[3], b)
+        outputs = (
+            _through_unit_(s_gradient, s, s_length, order),
+            _through_unit_(z_gradient, z, z_length, order),
+        )
+        return *outputs, None, None, None, None, None
 
 
-def _unit_with_norm(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of ``x`` (overwritten) divided by their floored lengths, and those lengths (B, 1)."""
-    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=NORM_FLOOR)
-    return x.div_(norm), norm
+def _unit_(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of ``x`` divided in place by their floored lengths, and those lengths (B, 1)."""
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=NORM_FLOOR)
+    return x.div_(length), length
 
 
-def _raw(gradient: Tensor, unit: Tensor, norm: Tensor, order: Tensor) -> Tensor:
-    """A gradient for unit vectors (overwritten) as one for the vectors themselves, in the batch's order."""
+def _through_unit_(gradient: Tensor, unit: Tensor, length: Tensor, order: Tensor) -> Tensor:
+    """A gradient for unit vectors, overwritten, as one for the vectors themselves in the batch's order."""
     along = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
-    along.masked_fill_(norm <= NORM_FLOOR, 0)  # below the floor the map is linear
-    gradient.addcmul_(unit, along, value=-1).div_(norm)
+    along.masked_fill_(length <= NORM_FLOOR, 0)  # below the floor the map is linear
+    gradient.addcmul_(unit, along, value=-1).div_(length)
     return torch.empty_like(gradient).index_copy_(0, order, gradient)
 
 
