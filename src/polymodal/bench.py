@@ -1,0 +1,482 @@
+"""Audited comparison: every method on the same splits, few labels, absent inputs and seeds.
+
+The unit of work is a :class:`Cell`: one method on one data set with one seed and one share of labels. All
+that a cell's method gets is drawn by :func:`problem` from the data set and the seed alone, never from the
+method, and its hashes are kept beside the figures. A hidden label is overwritten before a method sees it.
+
+Cells run in this process or in several, one thread each, so that figures do not depend on how many run at
+once. With ``out``, each finished cell is appended to ``OUT.partial.jsonl`` and is not run again: a run that
+was cut off goes on where it stopped. Delete that file to run everything afresh.
+
+Letters: n rows, M modalities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+
+from polymodal import methods as registry
+from polymodal.batch import TaskKind
+from polymodal.data import missingness, readers, splits
+from polymodal.data.readers import Dataset
+from polymodal.errors import ConfigError, PolymodalError
+from polymodal.estimators import MethodClassifier, MethodRegressor, subset_table
+from polymodal.evaluation import COLUMNS, RATES
+from polymodal.methods import floors
+from polymodal.progress import progress
+
+Row = dict[str, Any]
+"""One line of a tidy table, with the keys ``dataset, method, seed, labels, subset, metric, value``."""
+
+VERSIONS_OF = ("polymodal", "torch", "numpy", "scikit-learn", "pandas")
+
+
+# ---- what is compared ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one data set with one seed and one share of labels.
+
+    Attributes:
+        dataset: a name in ``readers.available()``.
+        method: a registered method or a floor.
+        seed: of the split, the labels that are kept, the absent inputs and the method.
+        labels: share of the training rows that keep their labels.
+        missing_train: share of the training rows' inputs that are made absent, completely at random.
+        split: a split of the data set; None takes its default, or draws one by the seed.
+        settings: ``(name, value)`` pairs for the method or its estimator, such as ``("max_epochs", 5)``.
+        name: how the column ``method`` calls it; the method's own name unless given.
+    """
+
+    dataset: str
+    method: str
+    seed: int
+    labels: float = 1.0
+    missing_train: float = 0.0
+    split: str | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.method)
+
+    @property
+    def key(self) -> str:
+        """The cell as one line of JSON, by which finished cells are recognised."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def data_name(self) -> str:
+        """How the column ``dataset`` calls the data: with the split's name, where one was named."""
+        return self.dataset if self.split is None else f"{self.dataset}/{self.split}"
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.data_name}, {self.labels:.0%} of the labels, seed {self.seed}"
+
+
+def cells(
+    dataset: str,
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: Iterable[int],
+    labels: Iterable[float] = (1.0,),
+    missing_train: float = 0.0,
+    split: str | None = None,
+    data: str | Path | None = None,
+) -> list[Cell]:
+    """Every cell of a comparison, seed by seed.
+
+    Args:
+        dataset: a name in ``readers.available()``.
+        methods: names of methods and floors, ``"default"`` for Robult and every floor of the task; or, for
+            variants, ``{name in the table: {"method": "robult", setting: value, ...}}``.
+        seeds: each drives the split, the labels, the absent inputs and the method.
+        labels: shares of the training rows that keep their labels.
+        missing_train: share of the training inputs that are made absent.
+        split: a split of the data set.
+        data: the folder of the data sets that are not bundled.
+
+    Raises:
+        ConfigError: no method, floor or data set has this name.
+        DataError: the data set is not there.
+    """
+    task = _loaded(dataset, data).task
+    names = [] if isinstance(methods, Mapping) else _expanded(methods, task)
+    variants = methods if isinstance(methods, Mapping) else {name: {} for name in names}
+    return [
+        Cell(
+            dataset,
+            _known(settings.get("method", name), task),
+            seed,
+            float(share),
+            missing_train,
+            split,
+            tuple((setting, value) for setting, value in settings.items() if setting != "method"),
+            name,
+        )
+        for share in labels
+        for seed in seeds
+        for name, settings in variants.items()
+    ]
+
+
+def _expanded(names: Sequence[str], task: TaskKind) -> list[str]:
+    """Method names with ``"default"`` spelt out, each once."""
+    default = ["robult", *floors.floors_for(task)]
+    return list(dict.fromkeys(n for name in names for n in (default if name == "default" else [name])))
+
+
+def _known(method: str, task: TaskKind) -> str:
+    known = [*registry.METHODS, *floors.floors_for(task)]
+    if method not in known:
+        raise ConfigError(
+            f"methods and floors for {task} are {', '.join(known)}; {method!r} came; name one of them"
+        )
+    return method
+
+
+# ---- what a method gets ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Training and test rows as every method gets them.
+
+    Attributes:
+        X_train: modality -> (n, ...), NaN where absent.
+        y_train: (n,) with the hidden labels overwritten: -1 for classes, NaN for values.
+        X_test: test rows, as the data set has them.
+        y_test: their labels.
+        groups_train: (n,) group of each training row, or None.
+        hashes: SHA-256 of the split, of the labels kept and of the training presence mask.
+    """
+
+    X_train: dict[str, Any]
+    y_train: np.ndarray
+    X_test: dict[str, Any]
+    y_test: np.ndarray
+    groups_train: np.ndarray | None
+    hashes: dict[str, str]
+
+
+def problem(
+    dataset: Dataset, *, seed: int, labels: float = 1.0, missing_train: float = 0.0, split: str | None = None
+) -> Problem:
+    """Draw what a cell's method gets: a function of the data set and these arguments alone.
+
+    Args:
+        dataset: the data.
+        seed: of the split (where none is published), of the labels kept and of the presence mask.
+        labels: share of the training rows that keep their labels; with one seed 1 % lies inside 5 %.
+        missing_train: share of the training inputs made absent; a row keeps at least one of its M places.
+        split: a split of the data set.
+    """
+    train, test = dataset.train_test(seed, split)
+    X_train, y_train = dataset.rows(train)
+    X_test, y_test = dataset.rows(test)
+    kept = splits.few_labels(y_train, labels, _derived(seed, "labels"), kind=dataset.task)
+    mask = missingness.completely_at_random(
+        len(train), tuple(dataset.X), missing_train, _derived(seed, "presence")
+    )
+    return Problem(
+        X_train=missingness.apply(X_train, mask),
+        y_train=hidden(y_train, kept.mask),
+        X_test=X_test,
+        y_test=y_test,
+        groups_train=None if dataset.groups is None else dataset.groups[train],
+        hashes={"split": _hash(train, test), "labels": kept.sha256, "presence": mask.sha256},
+    )
+
+
+def hidden(y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """A copy of (n,) or (n, C) labels in which the rows not kept, (n,) bool, hold -1 or NaN."""
+    result = y.copy()
+    result[~kept] = -1 if y.dtype.kind in "iu" else np.nan
+    return result
+
+
+def _derived(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose: draws from one seed would run alike."""
+    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:4])
+
+
+def _hash(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(json.dumps([array.tolist() for array in arrays]).encode()).hexdigest()
+
+
+# ---- one cell --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell gave.
+
+    Attributes:
+        cell: which.
+        rows: its lines of the tidy table.
+        record: hashes, seconds, parameters: what an auditor asks.
+    """
+
+    cell: Cell
+    rows: list[Row]
+    record: dict[str, Any]
+
+
+def run_cell(cell: Cell, data: str | Path | None = None) -> Result:
+    """Train and evaluate one cell, in one thread.
+
+    Args:
+        cell: which.
+        data: the folder of the data sets that are not bundled.
+
+    Raises:
+        PolymodalError: the data set or a setting of the method cannot be used.
+    """
+    return run_on(_loaded(cell.dataset, data), cell)
+
+
+def run_on(dataset: Dataset, cell: Cell) -> Result:
+    """Train and evaluate one cell on a data set at hand."""
+    return fitted(dataset, cell)[1]
+
+
+def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
+    """The fitted estimator or floor of a cell, and its result."""
+    given = problem(
+        dataset, seed=cell.seed, labels=cell.labels, missing_train=cell.missing_train, split=cell.split
+    )
+    with one_thread():
+        start = time.perf_counter()
+        estimator = build(cell, dataset)
+        more = {"groups": given.groups_train} if cell.method in registry.METHODS else {}
+        estimator.fit(given.X_train, given.y_train, **more)
+        fitted_at = time.perf_counter()
+        table = subset_table(
+            estimator,
+            given.X_test,
+            given.y_test,
+            metrics=dataset.metrics,
+            dataset=cell.data_name,
+            method=cell.name,
+            seed=cell.seed,
+            labels=cell.labels,
+            rates=RATES,
+        )
+    record = {
+        "cell": asdict(cell),
+        "sha256": given.hashes,
+        "n_train": len(given.y_train),
+        "n_test": len(given.y_test),
+        "seconds_fit": round(fitted_at - start, 3),
+        "seconds_evaluate": round(time.perf_counter() - fitted_at, 3),
+        "n_parameters": n_parameters(estimator),
+        "stopping_rule": getattr(estimator, "stopping_rule_", None),
+        "n_epochs": getattr(estimator, "n_iter_", None),
+    }
+    return estimator, Result(cell, to_rows(table), record)
+
+
+def build(cell: Cell, dataset: Dataset) -> Any:
+    """The unfitted estimator or floor of a cell; the cell's seed is its random state."""
+    settings = dict(cell.settings)
+    if cell.method not in registry.METHODS:
+        floor = floors.FLOORS[cell.method]
+        task = "regression" if dataset.task == "regression" else "classification"
+        return floor(dataset.modalities, task=task, random_state=cell.seed, **settings)
+    cls = MethodRegressor if dataset.task == "regression" else MethodClassifier
+    own = {name: settings.pop(name) for name in cls().get_params() if name in settings}
+    return cls(cell.method, dataset.modalities, settings=settings, random_state=cell.seed, **own)
+
+
+def n_parameters(estimator: Any) -> int | None:
+    """Numbers a method learnt, as its saved model holds them; None for a floor that does not count them."""
+    method = getattr(estimator, "method_", None)
+    if method is None:
+        return getattr(estimator, "n_parameters_", None)
+    return sum(parameter.numel() for parameter in method.parameters())
+
+
+def to_rows(table: pd.DataFrame) -> list[Row]:
+    """A tidy table as JSON-able rows; a value that is not defined becomes None."""
+    rows = table[COLUMNS].to_dict("records")
+    return [row | {"value": None if np.isnan(row["value"]) else float(row["value"])} for row in rows]  # type: ignore[misc]
+
+
+def to_table(results: Iterable[Result]) -> pd.DataFrame:
+    """The tidy table of all rows."""
+    rows = [row for result in results for row in result.rows]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": np.float64})
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch and the linear algebra: the same figures however many cells run at once."""
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, data: str | Path | None) -> Dataset:
+    return readers.load(name, data)
+
+
+# ---- many cells ------------------------------------------------------------------------------------------
+
+
+def run(
+    chosen: Sequence[Cell],
+    *,
+    data: str | Path | None = None,
+    jobs: int = 1,
+    out: str | Path | None = None,
+    command: str = "",
+    verbose: bool = True,
+) -> list[Result]:
+    """Run the cells that are not done yet, and write the figures.
+
+    Args:
+        chosen: which cells.
+        data: the folder of the data sets that are not bundled.
+        jobs: how many processes.
+        out: ``FILE.json`` for the rows; beside it ``FILE.meta.json`` (versions, hashes, seconds, parameters)
+            and ``FILE.partial.jsonl`` (finished cells, as they come).
+        command: what was typed, for ``FILE.meta.json``.
+        verbose: show progress.
+
+    Returns:
+        One result a cell, in the cells' order.
+
+    Raises:
+        PolymodalError: a cell failed; what was finished is kept.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs is a number of processes, at least 1; {jobs} came; leave it out for one")
+    partial = None
+    if out is not None:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(f"{_stem(out)}.partial.jsonl")
+    done = {} if partial is None else finished(partial)
+    left = [cell for cell in chosen if cell.key not in done]
+    with progress("bench", len(left), verbose=verbose) as shown:
+        for result in _results(left, data, min(jobs, len(left))):
+            done[result.cell.key] = result
+            if partial is not None:
+                _append(partial, result)
+            shown.step(lambda: f"{shown.done}/{len(left)} cells")
+    results = [done[cell.key] for cell in chosen]
+    if out is not None:
+        write(out, results, command=command)
+    return results
+
+
+def _results(left: Sequence[Cell], data: str | Path | None, jobs: int) -> Iterator[Result]:
+    """Results as they come: in order here, or in any order from several processes."""
+    if jobs <= 1:
+        yield from (_named(cell, data) for cell in left)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_named, cell, data) for cell in left]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _named(cell: Cell, data: str | Path | None) -> Result:
+    """``run_cell``, whose errors say which cell it was."""
+    try:
+        return run_cell(cell, data)
+    except PolymodalError as error:
+        raise PolymodalError(f"{cell}: {error}") from error
+
+
+# ---- files -----------------------------------------------------------------------------------------------
+
+
+def _stem(out: str | Path) -> str:
+    return str(out).removesuffix(".json")
+
+
+def finished(partial: Path) -> dict[str, Result]:
+    """Cells that a file of finished cells holds, by key; a last line that was cut off is left out."""
+    if not partial.exists():
+        return {}
+    done = {}
+    for line in partial.read_text(encoding="utf-8").splitlines():
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        saved = content["cell"]
+        settings = tuple((name, value) for name, value in saved.pop("settings"))
+        cell = Cell(**saved, settings=settings)
+        done[cell.key] = Result(cell, content["rows"], content["record"])
+    return done
+
+
+def _append(partial: Path, result: Result) -> None:
+    """One more line, on the disk before the next cell counts; a line that was cut off stays alone."""
+    content = {"cell": asdict(result.cell), "rows": result.rows, "record": result.record}
+    with partial.open("ab+") as file:
+        if file.tell() and not _ends_a_line(partial):
+            file.write(b"\n")
+        file.write(json.dumps(content).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def write(out: str | Path, results: Sequence[Result], *, command: str = "") -> None:
+    """Write ``FILE.json`` (rows) and ``FILE.meta.json`` (what an auditor asks), each whole or not at all."""
+    meta = {
+        "command": command,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
+        "cells": [result.record for result in results],
+    }
+    write_json(f"{_stem(out)}.meta.json", meta)
+    write_json(out, [row for result in results for row in result.rows])
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """JSON, one line an entry of a list, under a temporary name, synced and renamed."""
+    if isinstance(content, list):
+        text = "[\n" + ",\n".join(json.dumps(entry, allow_nan=False) for entry in content) + "\n]\n"
+    else:
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
