@@ -13,6 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -759,6 +760,7 @@ def subset_table(
     method: str = "",
     seed: int = 0,
     labels: float = 1.0,
+    rates: Sequence[float] = (),
 ) -> pd.DataFrame:
     """Every combination of modalities x metric for a fitted estimator or floor, as a tidy table.
 
@@ -774,6 +776,8 @@ def subset_table(
         method: name of the method.
         seed: seed of the sampled subsets above 8 modalities.
         labels: share of the training labels that the estimator saw.
+        rates: missing rates at which the rows are evaluated too, as ``subset`` ``"rate=0.3"``; the masks
+            depend on ``seed`` alone.
     """
     truth = estimator._evaluation_labels(y, door.n_rows(X))
     rows = np.flatnonzero(truth.labelled)
@@ -783,19 +787,14 @@ def subset_table(
     if estimator.late_fusion:
         predict = evaluation.late_fusion(estimator.branch_predictions(X), estimator.prior_)
     else:
-        predict = lambda names: estimator.prediction(door.restrict(X, schema, names))  # noqa: E731
-    return evaluation.subset_report(
-        predict,
-        door.read(X, schema).presence,
-        tuple(schema),
-        truth.values[rows],
-        truth.kind,
-        metrics=metrics,
-        dataset=dataset,
-        method=method,
-        seed=seed,
-        labels=labels,
-    )
+        predict = cache(lambda names: estimator.prediction(door.restrict(X, schema, names)))
+    rows_seen = (predict, door.read(X, schema).presence, tuple(schema), truth.values[rows], truth.kind)
+    run: dict[str, Any] = {"dataset": dataset, "method": method, "seed": seed, "labels": labels}
+    report = evaluation.subset_report(*rows_seen, metrics=metrics, **run)
+    if not rates:
+        return report
+    curve = evaluation.missing_rate_curve(*rows_seen, metrics=metrics, rates=rates, mask_seed=seed, **run)
+    return pd.concat([report, curve], ignore_index=True)
 
 
 # ---- small conversions ---------------------------------------------------------------------------------
