@@ -85,7 +85,10 @@ class Tiny(Method):
 INPUTS = (Input("a", "vector", 5), Input("b", "vector", 3))
 
 
-def tiny(task: Task = Task("multiclass", 3), seed: int = 0, **config) -> Tiny:
+CLASSES = Task("multiclass", 3)
+
+
+def tiny(task: Task = CLASSES, seed: int = 0, **config) -> Tiny:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Tiny(INPUTS, task, TinyConfig(**config))

@@ -1,4 +1,4 @@
-"""How far a fit has come: a bar with losses and time left on a terminal, a line every few seconds elsewhere."""
+"""How far a fit has come: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -37,10 +37,6 @@ class Progress:
         if self._show is not None and time.monotonic() >= self._next:
             self._show(self.done, self._total, text())
             self._next = time.monotonic() + self._seconds
-
-    def skip(self, n_steps: int) -> None:
-        """Leave out steps that an earlier run has done."""
-        self._total -= n_steps
 
 
 @contextmanager

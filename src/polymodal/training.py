@@ -10,13 +10,14 @@ Letters: B rows of a batch, M modalities, C outputs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.batch import Batch, Output, TaskKind
-from polymodal.errors import ConfigError, LabelError, MissingExtraError, TrainingError, TrainingWarning
+from polymodal.checkpoint import Snapshot, checkpoints, load_checkpoint, save_checkpoint
+from polymodal.errors import (
+    CheckpointError,
+    ConfigError,
+    LabelError,
+    MissingExtraError,
+    TrainingError,
+    TrainingWarning,
+)
 from polymodal.methods.base import Method, Stage, Step
 from polymodal.progress import Progress, progress
 
@@ -70,20 +79,16 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("max_epochs", "batch_size", "patience"):
             value = getattr(self, name)
-            _rule(
-                isinstance(value, int | np.integer) and value >= 1,
-                f"{name} is a whole number of at least 1",
-                value,
-            )
+            whole = isinstance(value, int | np.integer)
+            _rule(whole and value >= 1, f"{name} is a whole number of at least 1", value)
         _rule(0 <= self.labelled_share < 1, "labelled_share is a share in [0, 1)", self.labelled_share)
         _rule(self.gradient_clip > 0, "gradient_clip is a norm above 0", self.gradient_clip)
         _rule(self.precision in PRECISIONS, f"precision is one of {', '.join(PRECISIONS)}", self.precision)
-        _rule(
-            not self.tensorboard or self.log_dir is not None, "tensorboard=True needs log_dir", self.log_dir
-        )
+        if self.tensorboard and self.log_dir is None:
+            raise ConfigError("tensorboard=True needs a log_dir; None came; name a folder")
 
 
-def _rule(holds: bool, rule: str, came: Any) -> None:
+def _rule(holds: Any, rule: str, came: Any) -> None:
     if not holds:
         raise ConfigError(f"{rule}; {came!r} came; choose another value")
 
@@ -107,7 +112,7 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cpu")
     if int(number or 0) >= n_cuda:
         raise ConfigError(
-            f"a device must be there; {device!r} came and CUDA devices found: {n_cuda}; use 'auto'"
+            f"a device must be there; {device!r} came, CUDA devices found: {n_cuda}; use 'auto'"
         )
     return torch.device("cuda", int(number or 0))
 
@@ -196,9 +201,15 @@ class Rows:
 
 
 def _n_bytes(batch: Batch) -> int:
-    sizes: list[int] = []
-    batch.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
-    return sum(sizes)
+    return sum(tensor.nbytes for tensor in _tensors_of(batch).values())
+
+
+def _tensors_of(batch: Batch) -> dict[str, Tensor]:
+    """Every tensor of a batch by name, in a fixed order."""
+    tensors = {"presence": batch.presence, "y": batch.y, "labelled": batch.labelled}
+    tensors |= {f"values/{name}": value for name, value in batch.values.items()}
+    tensors |= {f"lengths/{name}": value for name, value in batch.lengths.items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 # ---- precision -----------------------------------------------------------------------------------------
@@ -249,6 +260,9 @@ def _float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
+Log = Callable[[Mapping[str, Any]], None]
+
+
 # ---- what a fit holds ----------------------------------------------------------------------------------
 
 
@@ -261,36 +275,53 @@ class Run:
         config: how to train.
         seed: seed of the fit.
         device: where training runs.
+        precision: of forward passes.
         train: training rows.
         labelled: (n,) bool, which training rows have labels.
         validation: rows for early stopping, or None.
-        monitor: true labels of the diagnosed rows, or None.
-        display: shows progress.
-        log: writes a history entry down.
+        diagnosed: the training rows that diagnostics look at.
+        monitor: their true labels, or None.
         history: one entry an epoch done.
         best_weights: the method's state in the best epoch of the last stage.
         best_epoch: that epoch's number over all stages.
+        fingerprint: what a checkpoint must agree with to be resumed.
+        resumed: the checkpoint to go on from, until the stage it belongs to has taken it up.
+        display: shows progress.
+        log: writes a history entry down.
     """
 
     method: Method
     config: TrainingConfig
     seed: int
     device: torch.device
+    precision: Precision
     train: Rows
     labelled: np.ndarray
     validation: Rows | None
     diagnosed: Batch
     monitor: Tensor | None
-    precision: Precision
-    display: Progress
-    log: Callable[[Mapping[str, Any]], None]
     history: list[dict[str, Any]] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
     best_epoch: int = -1
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    resumed: Snapshot | None = None
+    display: Progress = field(default_factory=lambda: Progress(0, None, 0.0))
+    log: Log = field(default_factory=lambda: _nothing)
 
     def batches(self) -> list[Tensor]:
         """The rows of each batch of the coming epoch."""
         return epoch_batches(self.labelled, self.config, seed=self.seed, epoch=len(self.history))
+
+    def validated(self) -> dict[str, float]:
+        """``validation_loss``, where there is validation."""
+        if self.validation is None:
+            return {}
+        return {"validation_loss": validation_loss(self.method, self.validation)}
+
+    def diagnostics(self) -> dict[str, float]:
+        """The method's own figures of the epoch."""
+        output = self.method(self.diagnosed)
+        return {k: float(v) for k, v in self.method.diagnostics(self.diagnosed, output, self.monitor).items()}
 
     def keep_best(self) -> None:
         """Remember the weights if the last epoch has the lowest validation loss so far."""
@@ -350,58 +381,69 @@ def fit(
     Raises:
         ConfigError: a setting does not fit the device.
         LabelError: no labelled row to learn from, or none to validate on.
+        CheckpointError: the checkpoints in ``config.checkpoint_dir`` are another fit's, or all damaged, or
+            there are some and ``resume`` is False.
         TrainingError: a loss is not finite.
     """
     place = choose_device(device)
     precision = Precision(config.precision, place)
-    _require_labels(train, "training")
+    y, labelled = _labels(train, "training")
     if validation is not None:
-        _require_labels(validation, "validation")
-    stages = list(method.stages())
-    with _own_generators(place, seed), _restored_requires_grad(method), _written(config) as log:
+        _labels(validation, "validation")
+    train = _without_hidden_labels(train)
+    with _own_generators(place, seed), _restored_requires_grad(method):
         method.to(place)
-        method.observe(train.y[train.labelled].to(place))
-        rows = Rows(_without_hidden_labels(train), place)
-        labelled = train.labelled.numpy()
-        sample = diagnosed_rows(len(train), seed)
-        n_steps = len(epoch_batches(labelled, config, seed=seed, epoch=0)) * sum(
-            n_epochs(s, config) for s in stages
+        method.observe(y[labelled].to(place))
+        rows, sample = Rows(train, place), diagnosed_rows(len(train), seed)
+        run = Run(
+            method=method,
+            config=config,
+            seed=seed,
+            device=place,
+            precision=precision,
+            train=rows,
+            labelled=labelled.numpy(),
+            validation=None if validation is None else Rows(validation, place),
+            diagnosed=rows.take(sample),
+            monitor=None if monitor is None else monitor[sample].to(place),
         )
-        with progress("fit", n_steps, verbose=verbose) as display:
-            run = Run(
-                method=method,
-                config=config,
-                seed=seed,
-                device=place,
-                train=rows,
-                labelled=labelled,
-                validation=None if validation is None else Rows(validation, place),
-                diagnosed=rows.take(sample),
-                monitor=None if monitor is None else monitor[sample].to(place),
-                precision=precision,
-                display=display,
-                log=log,
-            )
-            for stage in stages:
-                run_stage(run, stage, last=stage is stages[-1])
-    if run.best_weights is not None:
-        method.load_state_dict(run.best_weights)
-    method.eval()
-    run.history[-1]["warnings"] = method.judge(run.history)
-    for sentence in run.history[-1]["warnings"]:
-        warnings.warn(sentence, TrainingWarning, stacklevel=2)
-    return run.history
+        if config.checkpoint_dir is not None:
+            run.fingerprint = fingerprint(run, train, validation)
+            run.resumed = _resumed(run, config.checkpoint_dir, resume)
+        run_stages(run, list(method.stages()), verbose=verbose)
+    return _finished(run)
 
 
-def run_stage(run: Run, stage: Stage, *, last: bool) -> None:
+def run_stages(run: Run, stages: Sequence[Stage], *, verbose: bool) -> None:
+    """All stages in order, shown and written down."""
+    if run.resumed is not None:
+        run.history = run.resumed.state["history"]
+    n_steps = len(run.batches()) * (sum(n_epochs(stage, run.config) for stage in stages) - len(run.history))
+    with (
+        _written(run.config, run.history) as run.log,
+        progress("fit", n_steps, verbose=verbose) as run.display,
+    ):
+        for number, stage in enumerate(stages):
+            run_stage(run, stage, number, last=number == len(stages) - 1)
+
+
+def run_stage(run: Run, stage: Stage, number: int, *, last: bool) -> None:
     """All epochs of a stage, or fewer when it is the last one and stops early."""
     optimizer = make_optimizer(run.method, stage)
-    for epoch in range(n_epochs(stage, run.config)):
+    first = 0
+    if run.resumed is not None:
+        if number < run.resumed.state["stage"]:
+            return  # done by an earlier run; entered here so that the method stands as it did then
+        first = restore(run, run.resumed, optimizer)
+        run.resumed = None
+    for epoch in range(first, n_epochs(stage, run.config)):
         if run.out_of_patience():
             break
         run.history.append(run_epoch(run, stage, epoch, optimizer))
         if last and run.validation is not None:
             run.keep_best()
+        if run.config.checkpoint_dir is not None:
+            save_checkpoint(run.config.checkpoint_dir, snapshot(run, number, epoch, optimizer))
         run.log(run.history[-1])
 
 
@@ -432,13 +474,9 @@ def run_epoch(run: Run, stage: Stage, epoch: int, optimizer: torch.optim.Optimiz
             "stage": stage.name,
             "epoch": len(run.history),
             **terms.entry(),
-            **(
-                {}
-                if run.validation is None
-                else {"validation_loss": validation_loss(run.method, run.validation)}
-            ),
+            **run.validated(),
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
-            **run.method.diagnostics(run.diagnosed, run.method(run.diagnosed), run.monitor),
+            **run.diagnostics(),
             "seconds": time.perf_counter() - start,
         }
 
@@ -485,17 +523,15 @@ class Means:
         Raises:
             TrainingError: a term is not finite.
         """
-        names, values = list(self._sums), (torch.stack(list(self._sums.values())) / self._n).tolist()
-        for name, value in zip(names, values, strict=True):
+        values = (torch.stack(list(self._sums.values())) / self._n).tolist()
+        entry = dict(zip(self._sums, values, strict=True))
+        for name, value in entry.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"every loss must be finite; {name!r} became {value} in stage {self._step.stage!r}, epoch "
-                    f"{self._step.epoch}; look for extreme values in the inputs, or lower the learning rate"
+                    f"every loss must be finite; {name!r} became {value} in stage {self._step.stage!r}, "
+                    f"epoch {self._step.epoch}; look for extreme inputs, or lower the learning rate"
                 )
-        return {
-            "loss": sum(values),
-            **{f"loss/{name}": value for name, value in zip(names, values, strict=True)},
-        }
+        return {"loss": sum(values), **{f"loss/{name}": value for name, value in entry.items()}}
 
     def __str__(self) -> str:
         return ", ".join(f"{name.removeprefix('loss/')} {value:.3g}" for name, value in self.entry().items())
@@ -510,13 +546,9 @@ def validation_loss(method: Method, rows: Rows) -> float:
     Each is a mean over the labelled rows that have the modality (over every labelled row for the whole
     input): the negative log-likelihood of classes or labels, or the squared error.
     """
-    totals: np.ndarray | float = 0.0
-    for batch in rows.chunks():
-        totals = totals + torch.stack(
-            [_summed_loss(*view, method.task.kind) for view in _views(method, batch)]
-        )
-    assert isinstance(totals, Tensor)
-    sums, counts = totals.cpu().unbind(dim=1)
+    kind = method.task.kind
+    chunks = [torch.stack([_summed_loss(*view, kind) for view in _views(method, b)]) for b in rows.chunks()]
+    sums, counts = torch.stack(chunks).sum(dim=0).cpu().unbind(dim=1)
     whole, *alone = (sums / counts)[counts > 0].tolist()
     return whole + (sum(alone) / len(alone) if alone else 0.0)
 
@@ -559,20 +591,133 @@ def diagnosed_rows(n: int, seed: int) -> Tensor:
     return torch.from_numpy(np.sort(random.choice(n, min(n, N_DIAGNOSED), replace=False)))
 
 
+# ---- checkpoints ---------------------------------------------------------------------------------------
+
+
+def snapshot(run: Run, stage: int, epoch: int, optimizer: torch.optim.Optimizer) -> Snapshot:
+    """Everything that the epochs to come depend on, after an epoch of a stage."""
+    tensors = {f"method/{name}": tensor for name, tensor in run.method.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in (run.best_weights or {}).items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items()}
+    tensors["random/cpu"] = torch.get_rng_state()
+    if run.device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(run.device)
+    state = {
+        "fingerprint": run.fingerprint,
+        "stage": stage,
+        "epoch": epoch,
+        "history": run.history,
+        "best_epoch": run.best_epoch,
+        "scaler": run.precision.scaler.state_dict(),
+    }
+    return Snapshot(len(run.history), tensors, state)
+
+
+def restore(run: Run, saved: Snapshot, optimizer: torch.optim.Optimizer) -> int:
+    """Take up a checkpoint of the running stage; returns the stage's next epoch."""
+    run.method.load_state_dict(_under("method/", saved.tensors))
+    best = _under("best/", saved.tensors)
+    run.best_weights = {name: tensor.to(run.device) for name, tensor in best.items()} or None
+    run.best_epoch = saved.state["best_epoch"]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under("optimizer/", saved.tensors).items():
+        number, _, moment = name.partition("/")
+        moments.setdefault(int(number), {})[moment] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    run.precision.scaler.load_state_dict(saved.state["scaler"])
+    torch.set_rng_state(saved.tensors["random/cpu"])
+    if run.device.type == "cuda":
+        torch.cuda.set_rng_state(saved.tensors["random/cuda"], run.device)
+    return saved.state["epoch"] + 1
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _resumed(run: Run, folder: str | Path, resume: bool) -> Snapshot | None:
+    """The checkpoint to go on from, or None to start.
+
+    Raises:
+        CheckpointError: it is another fit's, or there is one and the fit was not to be resumed.
+    """
+    if not resume:
+        if checkpoints(folder):
+            raise CheckpointError(
+                f"a new fit needs a folder without checkpoints; {folder} holds some; pass resume=True "
+                "to go on from them, or name another folder"
+            )
+        return None
+    saved = load_checkpoint(folder)
+    if saved is None:
+        return None
+    theirs = saved.state["fingerprint"]
+    different = [name for name, value in run.fingerprint.items() if theirs.get(name) != value]
+    if different:
+        raise CheckpointError(
+            f"a fit is resumed with what it was started with; {' and '.join(different)} differ from those in "
+            f"{folder}; restore them, or name another folder"
+        )
+    return saved
+
+
+def fingerprint(run: Run, train: Batch, validation: Batch | None) -> dict[str, Any]:
+    """What the weights depend on, apart from the machine: each part short enough to keep."""
+    settings = asdict(run.config)
+    for name in ("checkpoint_dir", "log_dir", "tensorboard"):
+        del settings[name]
+    method = run.method
+    return {
+        "the training rows": _hash(train),
+        "the validation rows": None if validation is None else _hash(validation),
+        "the training settings": settings,
+        "the method": f"{type(method).__name__}({method.inputs}, {method.task}, {method.config})",
+        "the seed": run.seed,
+        "the device type": run.device.type,
+    }
+
+
+def _hash(batch: Batch) -> str:
+    """SHA-256 of every tensor of a batch, read in pieces so that a memory map stays on disk."""
+    digest = hashlib.sha256()
+    for name, tensor in _tensors_of(batch).items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        for piece in tensor.split(ROWS_PER_PASS):
+            digest.update(piece.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 # ---- what surrounds a fit ------------------------------------------------------------------------------
 
 
-def _require_labels(batch: Batch, what: str) -> None:
+def _labels(batch: Batch, what: str) -> tuple[Tensor, Tensor]:
+    """The labels and which rows have one.
+
+    Raises:
+        LabelError: none has.
+    """
     if batch.y is None or batch.labelled is None or not batch.labelled.any():
         raise LabelError(f"{what} needs at least one labelled row; none of {len(batch)} rows is; label some")
+    return batch.y, batch.labelled
 
 
 def _without_hidden_labels(batch: Batch) -> Batch:
     """The same rows with the labels of unlabelled rows overwritten: what is not there cannot be read."""
-    assert batch.y is not None
-    assert batch.labelled is not None
-    labelled = batch.labelled if batch.y.ndim == 1 else batch.labelled.unsqueeze(1)
-    return replace(batch, y=torch.where(labelled, batch.y, torch.zeros_like(batch.y)))
+    y, labelled = _labels(batch, "training")
+    mask = labelled if y.ndim == 1 else labelled.unsqueeze(1)
+    return replace(batch, y=torch.where(mask, y, torch.zeros_like(y)))
+
+
+def _finished(run: Run) -> list[dict[str, Any]]:
+    """The history, with the method at its best weights and its warnings given."""
+    if run.best_weights is not None:
+        run.method.load_state_dict(run.best_weights)
+    run.method.eval()
+    run.history[-1]["warnings"] = run.method.judge(run.history)
+    for sentence in run.history[-1]["warnings"]:
+        warnings.warn(sentence, TrainingWarning, stacklevel=3)
+    return run.history
 
 
 @contextmanager
@@ -604,10 +749,10 @@ def _restored_requires_grad(method: Method) -> Iterator[None]:
 
 
 @contextmanager
-def _written(config: TrainingConfig) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function that writes history entries to ``log_dir``, as JSON lines and for TensorBoard."""
+def _written(config: TrainingConfig, history: Sequence[Mapping[str, Any]]) -> Iterator[Log]:
+    """A function that writes history entries to ``log_dir``, after those of an earlier run."""
     if config.log_dir is None:
-        yield lambda entry: None
+        yield _nothing
         return
     folder = Path(config.log_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -617,7 +762,14 @@ def _written(config: TrainingConfig) -> Iterator[Callable[[Mapping[str, Any]], N
             print(json.dumps({k: _json_value(v) for k, v in entry.items()}), file=lines, flush=True)
             event(entry)
 
+        for entry in history:
+            write(entry)
         yield write
+
+
+def _nothing(entry: Mapping[str, Any]) -> None:
+    """Write nothing down."""
+    del entry
 
 
 def _json_value(value: Any) -> Any:
@@ -626,9 +778,9 @@ def _json_value(value: Any) -> Any:
 
 
 @contextmanager
-def _events(config: TrainingConfig) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _events(config: TrainingConfig) -> Iterator[Log]:
     if not config.tensorboard:
-        yield lambda entry: None
+        yield _nothing
         return
     try:
         from torch.utils.tensorboard import SummaryWriter
