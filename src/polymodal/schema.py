@@ -6,7 +6,7 @@ An empty string is a text and is present.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from polymodal.errors import CheckpointError, SchemaError
 Column = str | int
 """One column: its name, or its position in a 2-D array."""
 
-Columns = str | int | Sequence[str] | Sequence[int] | range | None
+Columns = str | int | Sequence[Column] | None
 """Column names or positions; a name may hold ``*`` (``"emb_*"``). None: the key named like the modality."""
 
 Source = Literal["frame", "mapping", "array"]
@@ -146,12 +146,8 @@ def column_tuple(name: str, modality: Modality) -> tuple[Column, ...] | None:
     columns = modality.columns
     if columns is None:
         return None
-    if isinstance(columns, str | int | np.integer):
-        columns = (columns,)
-    try:
-        found = tuple(int(c) if isinstance(c, np.integer) else c for c in columns)
-    except TypeError:
-        found = (columns,)
+    listed = columns if isinstance(columns, Iterable) and not isinstance(columns, str) else (columns,)
+    found = tuple(int(c) if isinstance(c, np.integer) else c for c in listed)
     for column in found:
         if not isinstance(column, str | int) or isinstance(column, bool):
             raise SchemaError(
@@ -162,9 +158,7 @@ def column_tuple(name: str, modality: Modality) -> tuple[Column, ...] | None:
         raise SchemaError(f"a modality needs at least one column; {name!r} names none; name one")
     repeated = next((c for i, c in enumerate(found) if c in found[:i]), None)
     if repeated is not None:
-        raise SchemaError(
-            f"a modality names each column once; {name!r} names {repeated!r} twice; remove one"
-        )
+        raise SchemaError(f"a modality names each column once; {name!r} names {repeated!r} twice; remove one")
     return found
 
 

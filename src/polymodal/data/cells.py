@@ -42,8 +42,10 @@ class Place:
     first_row: int = 0
 
     def column(self, j: int) -> str:
-        """Column j in words."""
-        return f"column {self.columns[j] if self.columns else j!r}"
+        """Column j in words; a single column may hold cells with many numbers."""
+        if j < len(self.columns):
+            return f"column {self.columns[j]!r}"
+        return f"column {self.columns[0]!r}, number {j}" if self.columns else f"column {j}"
 
     def cell(self, i: int, j: int) -> str:
         """Row i, column j in words."""
@@ -74,13 +76,13 @@ def vector(value: Any, place: Place, width: int | None) -> tuple[ndarray, ndarra
         (n, d) float32 or float64 (rows of absent modalities hold NaN), (n,) bool.
     """
     if not (type(value) is ndarray and value.ndim == 2 and value.dtype.char in "fd"):
-        value = _vector_numbers(value, place, width)
+        value = vector_numbers(value, place, width)
     if width is not None and value.shape[1] != width:
         refuse_width(place, value.shape[1], width)
     return value, present_rows(value, place)
 
 
-def _vector_numbers(value: Any, place: Place, width: int | None) -> ndarray:
+def vector_numbers(value: Any, place: Place, width: int | None) -> ndarray:
     """Anything that a Vector takes -> (n, d) floats."""
     if isinstance(value, pd.DataFrame):
         return frame_numbers(value, place)
@@ -90,7 +92,8 @@ def _vector_numbers(value: Any, place: Place, width: int | None) -> ndarray:
     if array.dtype == object and array.ndim == 1 and _holds_cells(array):
         return _stack(array, place, width)
     if array.ndim == 1:
-        array = array[:, None] if width in (None, 1) or not _all_missing(array) else _no_rows(len(array), width)
+        nothing = width is not None and pd.isna(array).all()
+        array = np.full((len(array), width or 1), np.nan) if nothing else array[:, None]
     if array.ndim != 2:
         raise DataError(
             f"a Vector has one row of numbers a row; {place.who} has an array of shape {array.shape}; "
@@ -105,17 +108,8 @@ def _holds_cells(array: ndarray) -> bool:
     return first is not None and not np.isscalar(first) and hasattr(first, "__len__")
 
 
-def _all_missing(array: ndarray) -> bool:
-    return bool(pd.isna(array).all())
-
-
-def _no_rows(n: int, width: int | None) -> ndarray:
-    """(n, d) of which every row is absent."""
-    return np.full((n, width or 1), np.nan, dtype=np.float32)
-
-
 def _stack(cells: ndarray, place: Place, width: int | None) -> ndarray:
-    """n cells, each a (d,) array or missing -> (n, d), NaN where missing."""
+    """Cells, each a (d,) array or missing -> (n, d), NaN where missing."""
     rows = [None if is_missing(cell) else cell_numbers(cell, place, i) for i, cell in enumerate(cells)]
     there = [(i, row) for i, row in enumerate(rows) if row is not None]
     width = there[0][1].shape[-1] if width is None else width
@@ -191,7 +185,7 @@ def _zip_columns(frame: pd.DataFrame, place: Place) -> ndarray:
 
 
 def _ragged(cells: ndarray, place: Place, width: int | None) -> tuple[list[ndarray], ndarray]:
-    """n cells of (T, d), (T,) or nothing -> list of (T_i, d), presence."""
+    """Cells of (T, d), (T,) or nothing -> list of (T_i, d), presence."""
     present = np.zeros(len(cells), dtype=bool)
     sequences: list[ndarray | None] = [None] * len(cells)
     for i, cell in enumerate(cells):
@@ -216,8 +210,8 @@ def _judge_steps(steps: ndarray, place: Place, i: int, width: int | None) -> int
         )
     if width is not None and steps.shape[1] != width:
         raise DataError(
-            f"the steps of a Series have one width; {place.row(i)} of {place.who} has {steps.shape[1]} numbers "
-            f"a step instead of {width}; give every row {width}"
+            f"the steps of a Series have one width; {place.row(i)} of {place.who} has {steps.shape[1]} "
+            f"numbers a step instead of {width}; give every row {width}"
         )
     return int(steps.shape[1])
 
@@ -283,9 +277,7 @@ def _way_out(kind: str) -> str:
     return "convert the column, or declare arrays as Vector or Series"
 
 
-def table(
-    value: Any, place: Place, categorical: Sequence[str | int]
-) -> tuple[ndarray, ndarray, ndarray]:
+def table(value: Any, place: Place, categorical: Sequence[str | int]) -> tuple[ndarray, ndarray, ndarray]:
     """The numbers and categories of a Tabular, and its presence.
 
     Args:
@@ -313,8 +305,8 @@ def _refuse_infinite(values: ndarray, place: Place, positions: Sequence[int]) ->
     if bad.any():
         i, j = (int(k) for k in np.argwhere(bad)[0])
         raise DataError(
-            f"numbers must be finite and within ±{LARGEST:g}; {place.cell(i, positions[j])} of {place.who} is "
-            f"{values[i, j]}; write NaN for a gap (never inf), or rescale the column"
+            f"numbers must be finite and within ±{LARGEST:g}; {place.cell(i, positions[j])} of {place.who} "
+            f"is {values[i, j]}; write NaN for a gap (never inf), or rescale the column"
         )
 
 
@@ -396,7 +388,7 @@ def numbers(array: ndarray, place: Place) -> ndarray:
         return object_numbers(array, place)
     if kind == "c":
         raise DataError(
-            f"Complex data not supported; {place.who} is {array.dtype}; give real and imaginary parts as columns"
+            f"Complex data not supported; {place.who} is {array.dtype}; give its two parts as columns"
         )
     what = {"U": "text", "S": "text", "M": "dates", "m": "durations"}.get(kind, "other things")
     raise CellTypeError(
@@ -416,18 +408,20 @@ def object_numbers(array: ndarray, place: Place, position: Callable[[int], int] 
         return result
     result = np.full(array.shape, np.nan)
     for index in zip(*np.nonzero(~missing), strict=True):
-        result[index] = _number(array[index], place, int(index[0]), position(int(index[-1]) if len(index) > 1 else 0))
+        column = int(index[-1]) if array.ndim > 1 else 0
+        result[index] = _number(array[index], place, int(index[0]), position(column))
     return result
 
 
 def _number(cell: Any, place: Place, i: int, j: int) -> float:
     if isinstance(cell, complex | np.complexfloating):
         raise DataError(
-            f"Complex data not supported; {place.cell(i, j)} of {place.who} is {cell}; give its parts as columns"
+            f"Complex data not supported; {place.cell(i, j)} of {place.who} is {cell}; "
+            "give its two parts as columns"
         )
     if isinstance(cell, str | bytes):
         raise CellTypeError(
-            f"a {place.kind} column of numbers holds no text; {place.cell(i, j)} of {place.name!r} is {cell!r}; "
+            f"a column of numbers holds no text; {place.cell(i, j)} of {place.who} is {cell!r}; "
             "convert the column to numbers, or declare texts as a Tabular of their own"
         )
     try:
@@ -455,14 +449,15 @@ def column_numbers(column: pd.Series, place: Place, j: int) -> ndarray:
         refuse_container(column, f"{place.column(j)} of {place.who}")
     if pd.api.types.is_complex_dtype(dtype):
         raise DataError(
-            f"Complex data not supported; {place.column(j)} of {place.who} is {dtype}; give its parts as columns"
+            f"Complex data not supported; {place.column(j)} of {place.who} is {dtype}; "
+            "give its two parts as columns"
         )
     if pd.api.types.is_numeric_dtype(dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if dtype == object or (isinstance(dtype, pd.StringDtype) and column.isna().all()):
+    if dtype == np.dtype(object) or (isinstance(dtype, pd.StringDtype) and column.isna().all()):
         return object_numbers(column.to_numpy(dtype=object), place, lambda _: j)
     raise CellTypeError(
-        f"a {place.kind} column of numbers holds no {dtype} cells; {place.column(j)} of {place.name!r} holds "
+        f"a column of numbers holds no {dtype} cells; {place.column(j)} of {place.who} holds "
         f"{_example(column)}; convert the column to numbers, or declare texts as a Tabular of their own"
     )
 
@@ -528,8 +523,9 @@ def _judge_rows(block: ndarray, rows: ndarray, place: Place) -> ndarray:
     if huge.any():
         i, j = (int(k) for k in np.argwhere(huge)[0])
         raise DataError(
-            f"numbers must be finite and within ±{LARGEST:g}; {_where(block.shape, int(rows[i]), j, place)} of "
-            f"{place.who} is {flat[i, j]}; write NaN in the whole row if it is absent (never inf), or rescale it"
+            f"numbers must be finite and within ±{LARGEST:g}; {_where(block.shape, int(rows[i]), j, place)} "
+            f"of {place.who} is {flat[i, j]}; write NaN in the whole row if it is absent (never inf), "
+            "or rescale it"
         )
     return ~absent
 
@@ -548,4 +544,3 @@ def refuse_width(place: Place, came: int, width: int) -> None:
         f"a modality keeps the width it had in training; {place.who} had {width} {unit} and now has {came}; "
         "pass what the model was trained on"
     )
-

@@ -144,9 +144,9 @@ def _judge_array(X: Any) -> ndarray:
         )
     if array.ndim > 2:
         raise DataError(
-            f"a bare X is a 2-D array; an array of shape {array.shape} came; pass it in a mapping: {{'series': X}}"
+            f"a bare X is a 2-D array; an array of shape {array.shape} came; pass it as {{'series': X}}"
         )
-    _refuse_empty(*array.shape, array.shape)
+    _refuse_empty(len(array), array.shape[1], array.shape)
     return array
 
 
@@ -208,8 +208,8 @@ def _expand_key(X: Mapping[str, Any], name: str, declared: tuple[Column, ...] | 
         )
     if keys[0] not in X:
         raise SchemaError(
-            f"each modality must be in the training input; {name!r} needs the key {keys[0]!r} and the mapping has "
-            f"{list(X)}; add it, or drop the modality"
+            f"each modality must be in the training input; {name!r} needs the key {keys[0]!r} and the "
+            f"mapping has {_few(list(X))}; add it, or drop the modality"
         )
     return keys
 
@@ -224,8 +224,8 @@ def _expand_positions(X: ndarray, name: str, declared: tuple[Column, ...] | None
     for position in declared:
         if not isinstance(position, int) or not 0 <= position < n_columns:
             raise SchemaError(
-                f"positions in a 2-D array of {n_columns} columns run from 0 to {n_columns - 1}; {name!r} names "
-                f"{position!r}; correct it, or pass a DataFrame to use names"
+                f"positions in a 2-D array of {n_columns} columns run from 0 to {n_columns - 1}; {name!r} "
+                f"names {position!r}; correct it, or pass a DataFrame to use names"
             )
     return declared
 
@@ -254,14 +254,15 @@ def _matches(column: Column, available: Sequence[Any], name: str) -> list[Any]:
         if found:
             return found
         raise SchemaError(
-            f"a pattern must match a column; {column!r} of {name!r} matches none of {_few(available)}; correct it"
+            f"a pattern must match a column; {column!r} of {name!r} matches none of {_few(available)}; "
+            "correct it"
         )
     by_position = isinstance(column, int) and not any(isinstance(c, int | np.integer) for c in available)
     if by_position and 0 <= column < len(available):  # type: ignore[operator]
         return [available[column]]  # type: ignore[index]
     raise SchemaError(
-        f"each column of a modality must be in the training input; {name!r} needs {column!r} and the DataFrame has "
-        f"{_few(available)}; add it, or correct the name"
+        f"each column of a modality must be in the training input; {name!r} needs {column!r} and the "
+        f"DataFrame has {_few(available)}; add it, or correct the name"
     )
 
 
@@ -320,7 +321,7 @@ def _bound(X: Any, source: Source, name: str, modality: Modality, columns: tuple
         sequences, _ = raw.series(value, place, None)
         layout = replace(layout, width=_series_width(sequences))
     else:
-        layout = replace(layout, width=raw.vector(value, place, None)[0].shape[1])
+        layout = replace(layout, width=raw.vector_numbers(value, place, None).shape[1])
     if layout.width == 0:
         raise DataError(f"a modality has at least one number a row; {name!r} has width 0; give it columns")
     key: Any = columns[0] if source == "mapping" else columns
@@ -329,8 +330,9 @@ def _bound(X: Any, source: Source, name: str, modality: Modality, columns: tuple
 
 def _nothing_there(value: Any) -> bool:
     """Whether a whole column of cells is missing."""
-    cells = value if isinstance(value, list) else getattr(value, "dtype", None) == object and list(value)
-    return bool(cells) and all(raw.is_missing(cell) for cell in cells)
+    if isinstance(value, ndarray | pd.Series) and value.dtype != np.dtype(object):
+        return False
+    return isinstance(value, list | ndarray | pd.Series) and all(raw.is_missing(cell) for cell in value)
 
 
 def _series_width(sequences: list[ndarray] | ndarray) -> int:
@@ -388,7 +390,7 @@ def _judge_form(X: Any, source: Source, schema: dict[str, Modality]) -> None:
     if source != layout.source:
         words = {"frame": "a DataFrame", "mapping": "a mapping of arrays", "array": "a 2-D array"}
         raise SchemaError(
-            f"X keeps the form it had in training; that was {words[layout.source]} and now it is {words[source]}; "
+            f"X keeps the form it had in training, {words[layout.source]}; {words[source]} came; "
             f"pass {words[layout.source]}"
         )
     if source == "mapping":
@@ -425,8 +427,8 @@ def _read_one(X: Any, source: Source, name: str, modality: Modality, n: int, fir
         cells = Cells(modality, present, numeric=numeric, categorical=categorical)
     if len(present) != n:
         raise DataError(
-            f"all modalities have the same number of rows; {name!r} has {len(present)} and the first has {n}; "
-            "align them, with None or NaN rows where a modality is absent"
+            f"all modalities have the same number of rows; {name!r} has {len(present)} and the first one has "
+            f"{n}; align them, with None or NaN rows where a modality is absent"
         )
     return cells
 
@@ -582,5 +584,5 @@ def restrict(X: Any, schema: dict[str, Modality], names: Sequence[str]) -> Any:
     array = np.array(X, dtype=object if np.asarray(X).dtype == object else None)
     if array.dtype.kind in "biu":
         array = array.astype(np.float64)
-    array[:, columns] = np.nan
+    array[:, np.array(columns, dtype=np.int64)] = np.nan
     return array

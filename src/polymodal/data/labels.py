@@ -44,38 +44,56 @@ class Labels:
     classes: ndarray | None
 
 
-def read_classes(y: Any, n: int, missing_label: Any = DEFAULT_MISSING) -> Labels:
+def read_classes(
+    y: Any, n: int, missing_label: Any = DEFAULT_MISSING, *, classes: ndarray | None = None
+) -> Labels:
     """One class a row.
 
     Args:
         y: (n,) texts, whole numbers or booleans, with holes.
         n: rows of X.
         missing_label: the class that means "unlabelled"; None: no class does.
+        classes: (C,) sorted classes of a fitted model, by which other rows are coded; None learns them here.
 
     Raises:
         LabelError: another length, no labelled row, one class only, values that are no classes, or integer
-            labels in which -1 has two readings.
+            labels in which -1 has two readings; with ``classes``, a label that is none of them.
     """
     cells = _column(y, n)
     labelled = ~pd.isna(cells)
     known = _classes_of(cells[labelled])
-    if known.dtype.kind in "iuf":
+    if classes is None and known.dtype.kind in "iuf":
         _refuse_ambiguous(known, missing_label)
-    if missing_label is not None:
-        is_label = np.array([_same(value, missing_label) for value in known.tolist()], dtype=bool)
-        labelled[np.flatnonzero(labelled)[is_label]] = False
-        known = known[~is_label]
+    for hole in [value for value in np.unique(known) if _same(value, missing_label)]:
+        labelled[np.flatnonzero(labelled)[known == hole]] = False
+        known = known[known != hole]
     if not len(known):
         raise _nothing_labelled(n)
-    classes, codes = np.unique(known, return_inverse=True)
+    if classes is None:
+        classes = _at_least_two(np.unique(known), len(known))
+    else:
+        _refuse_unknown(known, classes)
+    values = np.zeros(n, dtype=np.int64)
+    values[labelled] = np.searchsorted(classes, known)
+    return Labels("multiclass", values, labelled, classes)
+
+
+def _at_least_two(classes: ndarray, n_labelled: int) -> ndarray:
     if len(classes) < 2:
         raise LabelError(
-            f"a classifier needs at least two classes; the {len(known)} labelled rows have 1 class "
+            f"a classifier needs at least two classes; the {n_labelled} labelled rows have 1 class "
             f"({classes[0]!r}); label rows of another class"
         )
-    values = np.zeros(n, dtype=np.int64)
-    values[labelled] = codes
-    return Labels("multiclass", values, labelled, classes)
+    return classes
+
+
+def _refuse_unknown(known: ndarray, classes: ndarray) -> None:
+    new = [value for value in np.unique(known).tolist() if value not in classes.tolist()]
+    if new:
+        raise LabelError(
+            f"labels are classes that the model learnt ({', '.join(map(repr, classes.tolist()))}); "
+            f"{new[0]!r} came; leave such rows out, or fit again with them"
+        )
 
 
 def read_label_sets(y: Any, n: int, missing_label: Any = DEFAULT_MISSING) -> Labels:
@@ -95,24 +113,23 @@ def read_label_sets(y: Any, n: int, missing_label: Any = DEFAULT_MISSING) -> Lab
     if cells.ndim != 2 or cells.shape[1] == 0:
         raise LabelError(f"multi-label y is (n, C); shape {cells.shape} came; pass one column a label")
     _judge_length(len(cells), n)
-    missing = pd.isna(cells)
-    values = np.full(cells.shape, np.nan)
-    for i, j in np.argwhere(~missing):
-        cell = cells[i, j]
-        if not _is_number(cell) or cell not in (0, 1):
-            raise LabelError(
-                f"entries of a multi-label y are 0, 1, or NaN for unknown; row {i}, label {_label(names, j)} is "
-                f"{cell!r}; write NaN where it is unknown"
-            )
-        values[i, j] = float(cell)
-    labelled = ~missing.all(axis=1)
+    missing: ndarray = np.asarray(pd.isna(cells))
+    filled = np.where(missing, 0, cells)
+    wrong = (filled != 0) & (filled != 1)
+    for i, j in np.argwhere(wrong)[:1]:
+        raise LabelError(
+            f"entries of a multi-label y are 0, 1, or NaN for unknown; row {i}, label {_label(names, j)} "
+            f"is {cells[i, j]!r}; write NaN where it is unknown"
+        )
+    values = np.where(missing, np.nan, filled.astype(np.float64))
+    labelled = np.asarray(~missing.all(axis=1))
     if not labelled.any():
         raise _nothing_labelled(n)
     unknown = np.flatnonzero(missing.all(axis=0))
     if len(unknown):
         raise LabelError(
-            f"each label of a multi-label y must be known in some row; label {_label(names, unknown[0])} is NaN in "
-            "every row; drop its column"
+            "each label of a multi-label y must be known in some row; "
+            f"label {_label(names, unknown[0])} is NaN in every row; drop its column"
         )
     return Labels("multilabel", values, labelled, np.arange(cells.shape[1]) if names is None else names)
 
@@ -126,11 +143,11 @@ def read_values(y: Any, n: int) -> Labels:
     cells = _column(y, n)
     labelled = ~pd.isna(cells)
     known = cells[labelled]
-    for i, cell in zip(np.flatnonzero(labelled), known, strict=True):
-        if not _is_number(cell):
-            raise LabelError(
-                f"values to regress on are numbers; row {i} of y is {cell!r}; convert it, or use a classifier"
-            )
+    if known.dtype.kind not in "biuf" and not all(map(_is_number, known)):
+        i = next(int(i) for i in np.flatnonzero(labelled) if not _is_number(cells[i]))
+        raise LabelError(
+            f"values to regress on are numbers; row {i} of y is {cells[i]!r}; convert it, or use a classifier"
+        )
     values = np.full(n, np.nan)
     values[labelled] = known.astype(np.float64)
     _refuse_infinite(values)
@@ -148,7 +165,7 @@ def _column(y: Any, n: int) -> ndarray:
     if cells.ndim == 2 and cells.shape[1] == 1:
         cells = column_or_1d(cells, warn=True)
     if cells.ndim != 1:
-        raise LabelError(f"y has one label a row; y should be a 1d array, shape {cells.shape} came; flatten it")
+        raise LabelError(f"y should be a 1d array, one label a row; shape {cells.shape} came; flatten it")
     _judge_length(len(cells), n)
     return cells
 
@@ -165,7 +182,7 @@ def _cells(y: Any) -> ndarray:
     if array.dtype.kind == "c":
         raise LabelError(f"Complex data not supported; y is {array.dtype}; pass real labels")
     if array.dtype.kind in "mM":
-        raise LabelError(f"labels are texts, numbers or booleans; y is {array.dtype}; turn dates into numbers")
+        raise LabelError(f"labels are texts, numbers or booleans; y is {array.dtype}; convert dates")
     return array if array.dtype.kind in "biufU" and array.ndim == 1 else array.astype(object)
 
 
@@ -185,10 +202,10 @@ def _classes_of(known: ndarray) -> ndarray:
         return known
     kinds = {_kind(value) for value in known}
     if len(kinds) > 1 or "other" in kinds:
-        strange = next((value for value in known if _kind(value) not in ("text", "number", "boolean")), known[-1])
+        examples = {_kind(value): value for value in known}
         raise LabelError(
-            f"classes are all texts, all whole numbers, or all booleans; y mixes {sorted(kinds)}, such as "
-            f"{known[0]!r} and {strange!r}; Unknown label type: convert them to one type"
+            "Unknown label type: classes are all texts, all whole numbers, or all booleans; y holds "
+            f"{' and '.join(map(repr, examples.values()))}; convert them to one type"
         )
     if kinds == {"number"}:
         numeric = np.array(known.tolist())
@@ -233,21 +250,23 @@ def _refuse_ambiguous(known: ndarray, missing_label: Any) -> None:
     """-1 beside 1, or beside 0 and 1, may be a class or a hole."""
     if _same(missing_label, DEFAULT_MISSING) and set(np.unique(known).tolist()) in _AMBIGUOUS:
         raise LabelError(
-            f"-1 means unlabelled among integer labels; y holds {np.unique(known).tolist()}, where it may also be a "
-            "class; pass missing_label=None if -1 is a class, or write None or NaN instead of -1 if it means "
-            "unlabelled"
+            f"-1 means unlabelled among integer labels; y holds {np.unique(known).tolist()}, where -1 may "
+            "also be a class; pass missing_label=None if -1 is a class, or write None or NaN instead of -1 if "
+            "it means unlabelled"
         )
 
 
 def _same(value: Any, missing_label: Any) -> bool:
     """Whether a label is the missing one: True is not 1."""
+    if missing_label is None:
+        return False
     boolean = isinstance(value, bool | np.bool_), isinstance(missing_label, bool | np.bool_)
     return boolean[0] == boolean[1] and bool(value == missing_label)
 
 
 def _nothing_labelled(n: int) -> LabelError:
     return LabelError(
-        f"at least one row must be labelled; all {n} rows of y are None, NaN or missing_label; label some rows"
+        f"at least one row must be labelled; all {n} rows are None, NaN or missing_label; label some rows"
     )
 
 

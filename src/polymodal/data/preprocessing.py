@@ -18,12 +18,14 @@ from numpy import ndarray
 from polymodal.batch import Input
 from polymodal.data.door import Cells, Rows, Table
 from polymodal.errors import CheckpointError, DataError
-from polymodal.schema import Modality, Series, Vector
 
 MAX_CATEGORIES = 1000
 """A column with more different texts is not a category."""
 
 _BLOCK_NUMBERS = 2**20
+
+_SMALLEST_STD = 1e-19
+"""Below it, the largest number that the door lets in would overflow float32 when divided by it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def fit_scale(blocks: Any, width: int) -> Scale:
     for block in blocks():
         squares += np.square(block - mean).sum(axis=0)
     std = np.sqrt(squares / max(count, 1))
-    constant = std <= count * np.finfo(np.float64).eps * np.abs(mean)
+    rounding = count * np.finfo(np.float64).eps * np.abs(mean)
+    constant = std <= np.maximum(rounding, _SMALLEST_STD)
     return Scale(mean, np.where(constant, 1.0, std))
 
 
@@ -140,7 +143,7 @@ class VectorTransform:
 
     @property
     def width(self) -> int:
-        """d."""
+        """Numbers a row, d."""
         return len(self.scale.mean)
 
     def apply(self, cells: Cells) -> tuple[ndarray, None]:
@@ -186,7 +189,7 @@ class SeriesTransform:
 
     @property
     def width(self) -> int:
-        """d."""
+        """Numbers a step, d."""
         return len(self.scale.mean)
 
     def apply(self, cells: Cells) -> tuple[ndarray, ndarray]:
@@ -256,14 +259,14 @@ class TabularTransform:
         bounds = np.array([_bounds(column) for column in numeric.T]).reshape(-1, 3)
         low, median, high = bounds.T.copy()
         filled = np.where(np.isnan(numeric), median, np.clip(numeric, low, high))
-        missing = np.concatenate([np.isnan(numeric), texts == None], axis=1)  # noqa: E711
+        missing: ndarray = np.concatenate([np.isnan(numeric), texts == None], axis=1)  # noqa: E711
         layout = cells.modality.layout
         assert layout is not None
         categories = tuple(
             _categories(name, column, own) for column, own in zip(layout.categorical, texts.T, strict=True)
         )
         scale = fit_scale(lambda: iter([filled]), filled.shape[1])
-        return cls(low, high, median, scale, missing.any(axis=0), categories)
+        return cls(low, high, median, scale, np.asarray(missing.any(axis=0)), categories)
 
     @property
     def width(self) -> int:
@@ -360,12 +363,6 @@ _TRANSFORMS: dict[str, type[VectorTransform] | type[SeriesTransform] | type[Tabu
 }
 
 
-def _transform_of(modality: Modality) -> str:
-    if isinstance(modality, Vector):
-        return "Vector"
-    return "Series" if isinstance(modality, Series) else "Tabular"
-
-
 class Preprocessor:
     """The fitted transforms of all modalities.
 
@@ -385,7 +382,8 @@ class Preprocessor:
             DataError: a categorical column has too many different texts.
         """
         self.transforms = {
-            name: _TRANSFORMS[_transform_of(cells.modality)].fit(name, cells) for name, cells in table.cells.items()
+            name: _TRANSFORMS[type(cells.modality).__name__].fit(name, cells)
+            for name, cells in table.cells.items()
         }
         return self
 
