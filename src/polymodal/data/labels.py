@@ -176,9 +176,8 @@ def _cells(y: Any) -> ndarray:
         raise LabelError("fit requires y to be passed, but the target y is None; pass the labels")
     if hasattr(y, "tocsr"):
         raise LabelError("y is dense; a sparse matrix came; call .toarray() on it")
-    if isinstance(y, pd.Series | pd.DataFrame | pd.Index):
-        return y.to_numpy(dtype=object)
-    array = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
+    pandas = pd.Series | pd.DataFrame | pd.Index | pd.api.extensions.ExtensionArray
+    array = np.asarray(y, dtype=object) if isinstance(y, list | tuple | pandas) else np.asarray(y)
     if array.dtype.kind == "c":
         raise LabelError(f"Complex data not supported; y is {array.dtype}; pass real labels")
     if array.dtype.kind in "mM":
@@ -251,8 +250,8 @@ def _refuse_ambiguous(known: ndarray, missing_label: Any) -> None:
     if _same(missing_label, DEFAULT_MISSING) and set(np.unique(known).tolist()) in _AMBIGUOUS:
         raise LabelError(
             f"-1 means unlabelled among integer labels; y holds {np.unique(known).tolist()}, where -1 may "
-            "also be a class; pass missing_label=None if -1 is a class, or write None or NaN instead of -1 if "
-            "it means unlabelled"
+            "also be a class; pass missing_label=None if -1 is a class, or write None or NaN instead of -1 "
+            "if it means unlabelled"
         )
 
 
