@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -79,7 +79,7 @@ class Predictions:
 # ---- the shell that all estimators share -------------------------------------------------------------
 
 
-class _MethodEstimator(BaseEstimator):
+class _MethodEstimator(TransformerMixin, BaseEstimator):
     """Reading, training, predicting, evaluating and saving, for any registered method."""
 
     _training_settings: ClassVar[tuple[str, ...]] = tuple(f.name for f in fields(training.TrainingConfig))
@@ -286,6 +286,10 @@ class _MethodEstimator(BaseEstimator):
             )
         return result
 
+    def prediction(self, X: Any) -> np.ndarray:
+        """(n, C) probabilities or values, as evaluation reads them; no warning about empty rows."""
+        return self._predictions(X, warn=False).values
+
     def branch_predictions(self, X: Any) -> dict[str, np.ndarray]:
         """Each modality's own prediction.
 
@@ -351,11 +355,11 @@ class _MethodEstimator(BaseEstimator):
         preprocessing, arrays = self.preprocessor_.state()
         config = {
             "estimator": type(self).__name__,
-            "params": _json_params(self.get_params(deep=False)),
+            "params": self._json_params(),
             "method": self._method_name(),
             "method_config": asdict(self.method_.config),
             "task": asdict(self.method_.task),
-            "modalities": {name: to_json(modality) for name, modality in self.modalities_.items()},
+            "modalities": to_json(self.modalities_),
             "classes": _classes_to_json(getattr(self, "classes_", None)),
             "n_features_in": getattr(self, "n_features_in_", None),
             "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", [])] or None,
@@ -367,6 +371,19 @@ class _MethodEstimator(BaseEstimator):
             path, tensors=tensors, config=config, preprocessing=preprocessing, preprocessing_arrays=arrays
         )
 
+    def _json_params(self) -> dict[str, Any]:
+        """Constructor parameters as JSON: modalities as bound, a random state that is no number as None."""
+        params = self.get_params(deep=False)
+        if params["modalities"] is not None:
+            params["modalities"] = to_json(self.modalities_)
+        if not isinstance(params["random_state"], int | None):
+            params["random_state"] = None
+        for name in {"loss_weights", "settings"} & set(params):
+            params[name] = None if params[name] is None else dict(params[name])
+        for name in ("checkpoint_dir", "log_dir"):
+            params[name] = None if params[name] is None else str(params[name])
+        return params
+
     def _restore(self, saved: checkpoint.Saved, device: str) -> Self:
         config = saved.config
         cls = methods.get(config["method"])
@@ -376,7 +393,7 @@ class _MethodEstimator(BaseEstimator):
         method.load_state_dict(saved.tensors)
         self.method_ = method.to(training.choose_device(device)).eval()
         self.preprocessor_ = preprocessor
-        self.modalities_ = {name: from_json(modality) for name, modality in config["modalities"].items()}
+        self.modalities_ = from_json(config["modalities"])
         self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
         self.history_ = config["history"]
         self.n_iter_ = len(self.history_)
@@ -746,7 +763,7 @@ def load(path: str | Path, *, device: str = "auto") -> MethodClassifier | Method
         )
     params = dict(saved.config["params"])
     if params["modalities"] is not None:
-        params["modalities"] = {key: from_json(value) for key, value in params["modalities"].items()}
+        params["modalities"] = from_json(params["modalities"])
     return known[name](**params)._restore(saved, device)
 
 
@@ -816,19 +833,6 @@ def _settings_of(estimator: BaseEstimator, config: type) -> dict[str, Any]:
 
 def _joined(chunks: list[Any]) -> np.ndarray:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-
-
-def _json_params(params: dict[str, Any]) -> dict[str, Any]:
-    """Constructor parameters as JSON; a random state that is not a number is kept as None."""
-    result = dict(params)
-    if result.get("modalities") is not None:
-        result["modalities"] = {name: to_json(modality) for name, modality in result["modalities"].items()}
-    if not isinstance(result["random_state"], int | None):
-        result["random_state"] = None
-    for name in ("loss_weights", "settings"):
-        if result.get(name) is not None:
-            result[name] = dict(result[name])
-    return result
 
 
 def _json_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

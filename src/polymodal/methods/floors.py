@@ -415,7 +415,7 @@ class Floor(BaseEstimator):
             "floor": type(self).__name__,
             "kind": self.kind_,
             "classes": None if self.classes_ is None else self.classes_.tolist(),
-            "modalities": {name: to_json(modality) for name, modality in self.modalities_.items()},
+            "modalities": to_json(self.modalities_),
             "models": list(self._parts()),
             "extra": self._extra(),
             "preprocessing": preprocessing,
@@ -437,7 +437,7 @@ class Floor(BaseEstimator):
         floor = cls()
         floor.kind_ = content["kind"]
         floor.classes_ = None if content["classes"] is None else np.array(content["classes"])
-        floor.modalities_ = {name: from_json(modality) for name, modality in content["modalities"].items()}
+        floor.modalities_ = from_json(content["modalities"])
         floor.prior_ = arrays["prior"]
         names = list(floor.modalities_)
         floor.scaling_ = Scaling(
