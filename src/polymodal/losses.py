@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.errors import ConfigError
@@ -276,10 +275,11 @@ def soft_pu_contrast(
 ) -> ContrastTerms:
     """Soft positive-unlabelled contrast of S against Z_i (Robult, arXiv 2509.03477), L_lb and L_ulb.
 
-    With l_ab = log softmax over b of (s_a . z_b / temperature) and weights W_ab of the pairs, each part is the
-    mean over its anchors a of -sum_b W_ab l_ab / sum_b W_ab, where
+    With l_ab = log softmax over b of (s_a . z_b / temperature) and pair weights W_ab, each part is the mean
+    over its anchors a of -sum_b W_ab l_ab / sum_b W_ab, where
 
-    - L_lb: a and b labelled; W_ab = 1 for the same class (a itself included), or the sets' Jaccard index;
+    - L_lb: a and b labelled; W_ab = 1 for the same class (a itself included), or the Jaccard index of
+      the label sets;
     - L_ulb: at least one of a and b unlabelled; the same times :func:`pair_weights`; W_aa = 1.
 
     NOTE[DIFF]: an anchor counts by min(1, sum_b W_ab) in the mean. An unlabelled anchor therefore counts 1,
@@ -287,8 +287,8 @@ def soft_pu_contrast(
     labelled anchor whose only positive weighs 1e-9 a full vote. With all weights of pseudo-labelled pairs 0,
     L_ulb is the cross-view InfoNCE of the unlabelled rows.
 
-    Weights, labels and reference get no gradient, and a second derivative raises. A part without anchors is
-    a 0 with a gradient path. Computed in float32 (float64 if given) under any autocast.
+    Weights, labels and reference get no gradient. A part without anchors is a 0 with a gradient path.
+    Computed in float32 (float64 if given) under any autocast.
 
     Args:
         anchors: (B, d) S.
@@ -301,7 +301,8 @@ def soft_pu_contrast(
         label_sets: (B, C) 0/1 label and pseudo-label sets, in place of ``classes``.
 
     Raises:
-        ConfigError: temperature or weighting out of range; both or neither of classes and label_sets.
+        ConfigError: temperature or weighting out of range; both or neither of classes and label_sets; a
+            second derivative asked for (``create_graph=True`` in the backward pass).
     """
     if not 0 < temperature < math.inf:
         raise ConfigError(
@@ -398,7 +399,7 @@ class _Contrast:
             parts = self.labelled_parts(rows, logits) if is_labelled else self.unlabelled_parts(rows, logits)
             sums = self.add_losses(rows, logits, parts)
             if with_gradient:
-                self.add_gradients(rows, logits.div_(sums.unsqueeze(1)), parts)
+                self.add_gradients(rows, logits, sums, parts)
 
     def labelled_parts(self, rows: slice, logits: Tensor) -> list[tuple[_Term, _Positives]]:
         """Labelled anchors: L_lb with labelled columns, and L_ulb with unlabelled ones."""
@@ -432,7 +433,7 @@ class _Contrast:
         affinity = self.affinity(rows, columns)
         if self.weighting == "hard":
             return affinity
-        squared = torch.add(logits.new_full((), 2.0), logits[:, columns], alpha=-2 * self.temperature)
+        squared = torch.rsub(logits[:, columns], 2.0, alpha=2 * self.temperature)
         noise = 16 * torch.finfo(squared.dtype).eps  # its root would be 1e-3 in float32
         distance = torch.threshold_(squared, noise, 0.0).sqrt_()
         return affinity.mul_(_weigh_(distance, self.weighting, self.reference))
@@ -454,16 +455,18 @@ class _Contrast:
             term.shares[rows] = positives.total.clamp(max=1)
         return sums
 
-    def add_gradients(self, rows: slice, softmax: Tensor, parts: list[tuple[_Term, _Positives]]) -> None:
-        """Add the gradients of a block's losses: those of the logits are (total softmax - W) / max(1, total)."""
+    def add_gradients(
+        self, rows: slice, exponentials: Tensor, sums: Tensor, parts: list[tuple[_Term, _Positives]]
+    ) -> None:
+        """Add the gradients of a block's losses; of the logits: (total softmax - W) / max(1, total)."""
         for i, (term, positives) in enumerate(parts):
-            total = positives.total.unsqueeze(1)
-            gradient = softmax.mul_(total) if i == len(parts) - 1 else softmax * total
+            scale = (positives.total / sums).unsqueeze(1)
+            gradient = exponentials.mul_(scale) if i == len(parts) - 1 else exponentials * scale
             for columns, weights in positives.tiles:
                 gradient[:, columns].sub_(weights)
-            scale = (total.clamp(min=1) * self.temperature).reciprocal_()
-            torch.mm(gradient, self.z, out=term.s_gradient[rows]).mul_(scale)
-            term.z_gradient.addmm_(gradient.T, self.s[rows] * scale)
+            divisor = positives.total.clamp(min=1).mul_(self.temperature).unsqueeze(1)
+            torch.mm(gradient, self.z, out=term.s_gradient[rows]).div_(divisor)
+            term.z_gradient.addmm_(gradient.T, self.s[rows] / divisor)
 
 
 def _block_rows(n_rows: int, device_type: str) -> int:
@@ -491,8 +494,11 @@ class _BlockContrast(torch.autograd.Function):
         return labelled, unlabelled
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, labelled: Tensor, unlabelled: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise ConfigError(
+                "the contrast has no second derivative; create_graph=True came to its backward pass; drop it"
+            )
         order, s, s_length, z, z_length, n_labelled, n_unlabelled, *gradients = ctx.saved_tensors
         a, b = labelled / n_labelled, unlabelled / n_unlabelled
         s_gradient = (gradients[0] * a).addcmul_(gradients[2], b)
