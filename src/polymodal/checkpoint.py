@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import safetensors.numpy
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as dump_arrays
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from polymodal.errors import CheckpointError, TrainingWarning
@@ -89,10 +91,10 @@ def save_directory(
     aside = _aside(path)
     _refuse_foreign(path)
     contents = {
-        "model.safetensors": safetensors.torch.save(_own_memory(tensors)),
+        "model.safetensors": dump_tensors(_own_memory(tensors)),
         "config.json": _json(config),
         "preprocessing.json": _json(preprocessing),
-        "preprocessing.safetensors": safetensors.numpy.save(
+        "preprocessing.safetensors": dump_arrays(
             {name: np.ascontiguousarray(array) for name, array in preprocessing_arrays.items()}
         ),
     }
@@ -173,7 +175,7 @@ def save_checkpoint(folder: str | Path, snapshot: Snapshot) -> None:
     folder = Path(folder).absolute()
     path = folder / f"epoch-{snapshot.number:06d}"
     contents = {
-        "state.safetensors": safetensors.torch.save(_own_memory(snapshot.tensors)),
+        "state.safetensors": dump_tensors(_own_memory(snapshot.tensors)),
         "state.json": _json(snapshot.state),
     }
     try:
@@ -365,14 +367,14 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
 
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load(content)
+        return load_tensors(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError, OverflowError) as error:
         raise _damaged(path, "it is not a safetensors file") from error
 
 
 def _arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
     try:
-        return safetensors.numpy.load(content)
+        return load_arrays(content)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged(path, "it is not a safetensors file") from error
 
