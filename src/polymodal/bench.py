@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from polymodal import methods as registry
 from polymodal.batch import TaskKind
@@ -241,22 +241,21 @@ class Result:
     record: dict[str, Any]
 
 
-def run_cell(cell: Cell, data: str | Path | None = None) -> Result:
+def run_cell(cell: Cell, data: str | Path | None = None, model: str | Path | None = None) -> Result:
     """Train and evaluate one cell, in one thread.
 
     Args:
         cell: which.
         data: the folder of the data sets that are not bundled.
+        model: directory to save the fitted estimator to; None for none.
 
     Raises:
         PolymodalError: the data set or a setting of the method cannot be used.
     """
-    return run_on(_loaded(cell.dataset, data), cell)
-
-
-def run_on(dataset: Dataset, cell: Cell) -> Result:
-    """Train and evaluate one cell on a data set at hand."""
-    return fitted(dataset, cell)[1]
+    estimator, result = fitted(_loaded(cell.dataset, data), cell)
+    if model is not None:
+        estimator.save(model)
+    return result
 
 
 def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
@@ -299,9 +298,8 @@ def build(cell: Cell, dataset: Dataset) -> Any:
     """The unfitted estimator or floor of a cell; the cell's seed is its random state."""
     settings = dict(cell.settings)
     if cell.method not in registry.METHODS:
-        floor = floors.FLOORS[cell.method]
-        task = "regression" if dataset.task == "regression" else "classification"
-        return floor(dataset.modalities, task=task, random_state=cell.seed, **settings)
+        settings["task"] = "regression" if dataset.task == "regression" else "classification"
+        return floors.FLOORS[cell.method](dataset.modalities, random_state=cell.seed, **settings)
     cls = MethodRegressor if dataset.task == "regression" else MethodClassifier
     own = {name: settings.pop(name) for name in cls().get_params() if name in settings}
     return cls(cell.method, dataset.modalities, settings=settings, random_state=cell.seed, **own)
@@ -354,6 +352,7 @@ def run(
     jobs: int = 1,
     out: str | Path | None = None,
     command: str = "",
+    models: Mapping[str, str | Path] | None = None,
     verbose: bool = True,
 ) -> list[Result]:
     """Run the cells that are not done yet, and write the figures.
@@ -365,6 +364,7 @@ def run(
         out: ``FILE.json`` for the rows; beside it ``FILE.meta.json`` (versions, hashes, seconds, parameters)
             and ``FILE.partial.jsonl`` (finished cells, as they come).
         command: what was typed, for ``FILE.meta.json``.
+        models: key of a cell -> directory to save its fitted estimator to.
         verbose: show progress.
 
     Returns:
@@ -382,7 +382,7 @@ def run(
     done = {} if partial is None else finished(partial)
     left = [cell for cell in chosen if cell.key not in done]
     with progress("bench", len(left), verbose=verbose) as shown:
-        for result in _results(left, data, min(jobs, len(left))):
+        for result in _results(left, data, models or {}, min(jobs, len(left))):
             done[result.cell.key] = result
             if partial is not None:
                 _append(partial, result)
@@ -393,13 +393,15 @@ def run(
     return results
 
 
-def _results(left: Sequence[Cell], data: str | Path | None, jobs: int) -> Iterator[Result]:
+def _results(
+    left: Sequence[Cell], data: str | Path | None, models: Mapping[str, str | Path], jobs: int
+) -> Iterator[Result]:
     """Results as they come: in order here, or in any order from several processes."""
     if jobs <= 1:
-        yield from (_named(cell, data) for cell in left)
+        yield from (_named(cell, data, models.get(cell.key)) for cell in left)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_named, cell, data) for cell in left]
+        futures = [pool.submit(_named, cell, data, models.get(cell.key)) for cell in left]
         try:
             yield from (future.result() for future in as_completed(futures))
         except BaseException:
@@ -407,10 +409,10 @@ def _results(left: Sequence[Cell], data: str | Path | None, jobs: int) -> Iterat
             raise
 
 
-def _named(cell: Cell, data: str | Path | None) -> Result:
+def _named(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
     """``run_cell``, whose errors say which cell it was."""
     try:
-        return run_cell(cell, data)
+        return run_cell(cell, data, model)
     except PolymodalError as error:
         raise PolymodalError(f"{cell}: {error}") from error
 

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; an error is one line on stderr and exit code 2, with ``--debug`` its trace."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # type: ignore[assignment]
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         code = app([a for a in arguments if a != "--debug"], prog_name="polymodal", standalone_mode=False)
     except (PolymodalError, OSError, UsageError) as error:
@@ -234,10 +234,10 @@ def options(
         _print_pairs({name: _first_line(methods.get(name)) for name in methods.METHODS}, "methods")
         _print_pairs({name: _first_line(floor) for name, floor in floors.FLOORS.items()}, "floors, for bench")
         return
-    from polymodal import training
+    from polymodal.estimators import MethodClassifier
 
-    _print_pairs(_documented(methods.get(method).Config), f"{method}: --set NAME=VALUE")
-    _print_pairs(_documented(training.TrainingConfig), "training: --set NAME=VALUE")
+    _print_pairs(_documented_fields(methods.get(method).Config), f"{method}: --set NAME=VALUE")
+    _print_pairs(_documented_parameters(MethodClassifier), "training: --set NAME=VALUE")
 
 
 @app.command()
@@ -349,7 +349,8 @@ def _modalities(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
     from polymodal.schema import Series, Tabular, Vector
 
     found: dict[str, Modality] = {}
-    for kind, cls in zip(KINDS, (Tabular, Vector, Series), strict=True):
+    classes: tuple[type[Modality], ...] = (Tabular, Vector, Series)
+    for kind, cls in zip(KINDS, classes, strict=True):
         for name, columns in asked[kind].items():
             if name in found:
                 raise ConfigError(f"modalities have names of their own; {name!r} came twice; rename one")
@@ -435,10 +436,14 @@ def _short(columns: Any) -> str:
 
 
 def _first_line(documented: Any) -> str:
-    return (documented.__doc__ or "").strip().partition("\n")[0]
+    return _plain(documented.__doc__.strip().partition("\n")[0])
 
 
-def _documented(config: type) -> dict[str, str]:
+def _plain(words: str) -> str:
+    return " ".join(words.replace("``", "").split())
+
+
+def _documented_fields(config: type) -> dict[str, str]:
     """Each field of a dataclass: its default and the string below it in the source."""
     import ast
     import inspect
@@ -450,9 +455,23 @@ def _documented(config: type) -> dict[str, str]:
     for field, text in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             name, default = ast.unparse(field.target), "" if field.value is None else ast.unparse(field.value)
-            meaning = " ".join(str(ast.literal_eval(text.value)).split())
-            found[f"{name}={default}"] = meaning
+            found[f"{name}={default}"] = _plain(str(ast.literal_eval(text.value)))
     return found
+
+
+def _documented_parameters(estimator: type) -> dict[str, str]:
+    """Each keyword that ``--set`` takes: its default, and its entry in the class docstring."""
+    import inspect
+    import re
+
+    _, _, entries = inspect.getdoc(estimator).partition("Args:")  # type: ignore[union-attr]
+    meanings = dict(re.findall(r"^    (\w+): ((?:.+\n(?:     .+\n)*))", entries, flags=re.MULTILINE))
+    parameters = inspect.signature(estimator).parameters.values()
+    return {
+        f"{parameter.name}={parameter.default!r}": _plain(meanings[parameter.name])
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "settings"
+    }
 
 
 def _print(shown: Any) -> None:

@@ -1,0 +1,218 @@
+"""Bench: the same draws for every method, hidden labels gone, runs that resume, the promised keys."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from polymodal import bench
+from polymodal.data.readers import Dataset
+from polymodal.errors import ConfigError, DataError, PolymodalError
+from polymodal.schema import Vector
+
+KEYS = ["dataset", "method", "seed", "labels", "subset", "metric", "value"]
+FAST = ["majority", "late_fusion"]
+
+
+def toy(task="multiclass", n=120, groups=None):
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, n)
+    X = {"a": random.normal(size=(n, 4)) + y[:, None], "b": random.normal(size=(n, 3)) - y[:, None]}
+    return Dataset(
+        name="toy",
+        X=X,
+        y=y.astype(np.int64) if task == "multiclass" else y + random.normal(size=n),
+        modalities={"a": Vector(), "b": Vector()},
+        task=task,
+        classes=("x", "y", "z") if task == "multiclass" else (),
+        groups=groups,
+        splits={},
+        metrics=("accuracy", "macro_f1") if task == "multiclass" else ("mae", "pearson_r"),
+        notes="",
+        licence="",
+        source="",
+        citation="",
+    )
+
+
+def fast_cells(**more):
+    return bench.cells("mfeat", FAST, seeds=[0], **({"labels": [0.05], "missing_train": 0.3} | more))
+
+
+# ---- what a method gets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_hidden_labels_are_overwritten(task):
+    data = toy(task)
+    given = bench.problem(data, seed=1, labels=0.25)
+    kept = given.y_train != -1 if task == "multiclass" else ~np.isnan(given.y_train)
+    assert kept.sum() == round(0.25 * len(given.y_train))
+    train, _ = data.train_test(1)
+    assert np.array_equal(given.y_train[kept], data.y[train][kept])
+    assert not np.isin(-1, data.y)  # the data set itself is untouched
+
+
+def test_few_labels_lie_inside_many():
+    few, many = (bench.problem(toy(), seed=2, labels=share).y_train != -1 for share in (0.1, 0.5))
+    assert few.sum() < many.sum()
+    assert (few <= many).all()
+
+
+def test_absent_inputs_are_nan_at_the_rate_asked_for_and_never_in_the_test_rows():
+    given = bench.problem(toy(n=2000), seed=0, missing_train=0.3)
+    absent = np.stack([np.isnan(values).all(axis=1) for values in given.X_train.values()], axis=1)
+    assert absent.mean() == pytest.approx(0.3, abs=0.03)
+    assert not absent.all(axis=1).any()
+    assert not any(np.isnan(values).any() for values in given.X_test.values())
+
+
+def test_draws_depend_on_the_seed_alone():
+    once, again, other = (bench.problem(toy(), seed=s, labels=0.5, missing_train=0.3) for s in (3, 3, 4))
+    assert once.hashes == again.hashes
+    assert all(once.hashes[name] != other.hashes[name] for name in ("split", "labels", "presence"))
+
+
+def test_groups_go_to_fit_and_stay_apart():
+    groups = np.repeat(np.arange(12), 10)
+    given = bench.problem(toy(groups=groups), seed=0)
+    assert given.groups_train is not None
+    assert len(given.groups_train) == len(given.y_train)
+    assert len(np.unique(given.groups_train)) < 12
+
+
+# ---- cells -----------------------------------------------------------------------------------------------
+
+
+def test_default_is_robult_and_every_floor_once():
+    names = [cell.method for cell in bench.cells("mfeat", ["default", "robult"], seeds=[0])]
+    assert names[0] == "robult"
+    assert {"majority", "self_training", "soft_self_training"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_variants_carry_settings_under_a_name():
+    variants = {"no rec": {"method": "robult", "loss_weights": {"reconstruction": 0.0}}}
+    (cell,) = bench.cells("mfeat", variants, seeds=[0])
+    assert (cell.name, cell.method) == ("no rec", "robult")
+    assert cell.settings == (("loss_weights", {"reconstruction": 0.0}),)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (("mfeet", ["robult"]), ConfigError, "'mfeet' came"),
+        (("mfeat", ["robolt"]), ConfigError, "'robolt' came"),
+        (("wesad", ["robult"]), DataError, "wesad"),
+    ],
+)
+def test_unknown_names_are_refused(arguments, error, words, monkeypatch):
+    monkeypatch.delenv("POLYMODAL_DATA", raising=False)
+    with pytest.raises(error, match=words):
+        bench.cells(*arguments, seeds=[0])
+
+
+def test_settings_reach_the_estimator_and_its_method():
+    cell = bench.Cell("toy", "robult", 5, settings=(("max_epochs", 3), ("temperature", 0.5)))
+    estimator = bench.build(cell, toy())
+    assert (estimator.max_epochs, estimator.settings, estimator.random_state) == (3, {"temperature": 0.5}, 5)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+@pytest.mark.parametrize("method", ["robult", "late_fusion"])
+def test_a_cell_gives_every_subset_and_its_record(task, method):
+    settings = (("max_epochs", 1), ("device", "cpu")) if method == "robult" else ()
+    cell = bench.Cell("toy", method, 0, 0.5, 0.2, settings=settings, name="mine")
+    _, result = bench.fitted(toy(task), cell)
+    assert {"a", "b", "a+b", "observed", "rate=0.3"} <= {row["subset"] for row in result.rows}
+    assert all(list(row) == KEYS for row in result.rows)
+    assert {(row["dataset"], row["method"], row["labels"]) for row in result.rows} == {("toy", "mine", 0.5)}
+    assert result.record["n_parameters"] > 0
+    assert set(result.record["sha256"]) == {"split", "labels", "presence"}
+
+
+def test_the_same_cell_gives_the_same_rows():
+    cell = bench.Cell("toy", "robult", 0, 0.5, 0.2, settings=(("max_epochs", 2), ("device", "cpu")))
+    once, again = (bench.fitted(toy(), cell)[1].rows for _ in range(2))
+    assert once == again
+
+
+def test_a_named_split_is_named_in_the_table():
+    assert replace(fast_cells()[0], split="random").data_name == "mfeat/random"
+
+
+# ---- runs and files --------------------------------------------------------------------------------------
+
+
+def test_a_run_writes_its_rows_and_what_an_auditor_asks(tmp_path):
+    out = tmp_path / "new" / "figures.json"
+    results = bench.run(fast_cells(), out=out, command="polymodal bench mfeat", verbose=False)
+    rows = json.loads(out.read_text())
+    assert all(list(row) == KEYS for row in rows)
+    assert {row["method"] for row in rows} == set(FAST)
+    assert len(rows) == sum(len(result.rows) for result in results)
+    meta = json.loads((tmp_path / "new" / "figures.meta.json").read_text())
+    assert meta["command"] == "polymodal bench mfeat"
+    assert meta["versions"]["polymodal"]
+    hashes = [record["sha256"] for record in meta["cells"]]
+    assert hashes[0] == hashes[1]  # both methods got the same draws
+    assert all(record["seconds_fit"] >= 0 for record in meta["cells"])
+
+
+def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+    out = tmp_path / "figures.json"
+    whole = bench.run(fast_cells(), out=out, verbose=False)
+    text = out.read_text()
+    partial = tmp_path / "figures.partial.jsonl"
+    lines = partial.read_text().splitlines(keepends=True)
+    partial.write_text(lines[0] + lines[1][:40])  # killed while the second cell was being written
+    out.unlink()
+    run = []
+    original = bench.run_cell
+    monkeypatch.setattr(bench, "run_cell", lambda cell, *rest: run.append(cell) or original(cell, *rest))
+    resumed = bench.run(fast_cells(), out=out, verbose=False)
+    assert [cell.method for cell in run] == [FAST[1]]
+    assert [result.rows for result in resumed] == [result.rows for result in whole]
+    assert out.read_text() == text
+    bench.run(fast_cells(), out=out, verbose=False)
+    assert len(run) == 1  # the line cut off did not spoil the one after it
+
+
+def test_other_cells_do_not_take_each_others_results(tmp_path):
+    out = tmp_path / "figures.json"
+    bench.run(fast_cells(labels=[0.05]), out=out, verbose=False)
+    results = bench.run(fast_cells(labels=[0.5]), out=out, verbose=False)
+    assert {row["labels"] for row in json.loads(out.read_text())} == {0.5}
+    assert {result.cell.labels for result in results} == {0.5}
+
+
+def test_a_failure_names_its_cell_and_keeps_what_was_done(tmp_path):
+    good, bad = fast_cells()
+    bad = replace(bad, missing_train=0.99)
+    with pytest.raises(PolymodalError, match=r"late_fusion on mfeat, 5% of the labels, seed 0: .*rate"):
+        bench.run([good, bad], out=tmp_path / "f.json", verbose=False)
+    assert set(bench.finished(tmp_path / "f.partial.jsonl")) == {good.key}
+
+
+def test_jobs_below_one_are_refused():
+    with pytest.raises(ConfigError, match="at least 1; 0 came"):
+        bench.run(fast_cells(), jobs=0)
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_rows():
+    cells = [
+        *fast_cells(),
+        bench.Cell("mfeat", "robult", 0, 0.05, 0.3, settings=(("max_epochs", 2), ("device", "cpu"))),
+    ]
+    here, there = (bench.run(cells, jobs=jobs, verbose=False) for jobs in (1, 2))
+    assert [result.rows for result in here] == [result.rows for result in there]
+
+
+def test_what_is_not_defined_is_null_in_the_file(tmp_path):
+    row = dict(zip(KEYS, ["d", "m", 0, 1.0, "a", "accuracy", None], strict=True))
+    cell = fast_cells()[0]
+    bench.write(tmp_path / "f.json", [bench.Result(cell, [row], {})])
+    assert json.loads((tmp_path / "f.json").read_text()) == [row]
+    assert np.isnan(bench.to_table([bench.Result(cell, [row], {})])["value"]).all()
