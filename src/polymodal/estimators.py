@@ -91,6 +91,11 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
     random_state: Any
     verbose: bool
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # the shared space is float32, whatever came
+        return tags
+
     # ---- what a subclass says ----
 
     def _method_name(self) -> str:
@@ -250,7 +255,7 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         if not isinstance(X, Mapping):
-            self.n_features_in_ = np.shape(X)[1]
+            self.n_features_in_ = np.asarray(X).shape[1]
 
     # ---- predicting ----
 
@@ -482,7 +487,7 @@ class MethodClassifier(ClassifierMixin, _MethodEstimator):
         return self.settings or {}
 
     def _read_labels(self, y: Any, n: int) -> Labels:
-        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        if is_label_sets(y):
             return read_label_sets(y, n, self.missing_label)
         return read_classes(y, n, self.missing_label)
 
@@ -815,6 +820,12 @@ def subset_table(
 
 
 # ---- small conversions ---------------------------------------------------------------------------------
+
+
+def is_label_sets(y: Any) -> bool:
+    """True for a 2-D y of more than one column: labels that do not exclude each other."""
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y, dtype=object).shape
+    return len(shape) == 2 and shape[1] > 1
 
 
 def _with_their_groups(rows: np.ndarray, groups: Any) -> np.ndarray:

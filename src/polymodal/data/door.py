@@ -118,6 +118,7 @@ def source_of(X: Any) -> Source:
 
 def _plain(X: Any, source: Source) -> Any:
     """X, judged as a whole; lists and the like become an array."""
+    raw.refuse_container(X, "X")
     if source == "array":
         return _judge_array(X)
     if source == "mapping" and not X:
@@ -127,7 +128,6 @@ def _plain(X: Any, source: Source) -> Any:
 
 def _judge_array(X: Any) -> ndarray:
     """A bare array: two dimensions, at least one row and one column."""
-    raw.refuse_container(X, "X")
     if X is None or isinstance(X, str | bytes):
         raise DataError(f"X is a DataFrame, a mapping of arrays or a 2-D array; {X!r} came; pass one of them")
     try:
@@ -307,7 +307,8 @@ def _bound(X: Any, source: Source, name: str, modality: Modality, columns: tuple
     kind = type(modality).__name__
     n_features = X.shape[1] if source == "array" else 0
     layout = Layout(source, 0, () if source == "mapping" else columns, (), n_features)
-    value = _fetch(X, source, columns, whole_frame=not isinstance(modality, Vector | Series))
+    key: Any = columns[0] if source == "mapping" else columns
+    value = _present_value(X, source, name, replace(modality, columns=key))
     place = Place(name, kind, layout.columns)
     if value is None or _nothing_there(value):
         raise DataError(
@@ -324,7 +325,6 @@ def _bound(X: Any, source: Source, name: str, modality: Modality, columns: tuple
         layout = replace(layout, width=raw.vector_numbers(value, place, None).shape[1])
     if layout.width == 0:
         raise DataError(f"a modality has at least one number a row; {name!r} has width 0; give it columns")
-    key: Any = columns[0] if source == "mapping" else columns
     return replace(modality, columns=key, layout=layout)
 
 
@@ -438,31 +438,23 @@ def _present_value(X: Any, source: Source, name: str, modality: Modality) -> Any
     columns: Any = modality.columns
     if source == "mapping":
         return X.get(columns)
-    if source == "frame":
-        there = X.columns
-        missing = [column for column in columns if column not in there]
-        if len(missing) == len(columns):
-            return None
-        if missing:
-            raise SchemaError(
-                f"a modality comes with all its columns or none; {name!r} lacks {_few(missing)}; "
-                "add them, or drop the others to make it absent"
-            )
-        if not there.is_unique:
-            _refuse_duplicates(list(there), columns, name)
-    whole_frame = isinstance(modality, Tabular)
-    return _fetch(X, source, columns, whole_frame=whole_frame)
-
-
-def _fetch(X: Any, source: Source, columns: tuple[Column, ...], *, whole_frame: bool) -> Any:
-    """The raw value of columns that are there: one cell column of a frame as a pandas Series."""
-    if source == "mapping":
-        return X[columns[0]]
     if source == "array":
         return X[:, _as_slice(columns)]
-    if len(columns) == 1 and not whole_frame:
-        return X[columns[0]]
-    return X[list(columns)]
+    if not X.columns.is_unique:
+        _refuse_duplicates(list(X.columns), columns, name)
+        X = X.loc[:, ~X.columns.duplicated()]
+    positions = X.columns.get_indexer(list(columns))
+    if positions.max() < 0:
+        return None
+    if positions.min() < 0:
+        missing = [column for column, position in zip(columns, positions, strict=True) if position < 0]
+        raise SchemaError(
+            f"a modality comes with all its columns or none; {name!r} lacks {_few(missing)}; "
+            "add them, or drop the others to make it absent"
+        )
+    if len(positions) == 1 and not isinstance(modality, Tabular):
+        return X.iloc[:, positions[0]]
+    return X.iloc[:, _as_slice(tuple(positions.tolist()))]
 
 
 def _as_slice(positions: tuple[Column, ...]) -> slice | list[Any]:
@@ -536,7 +528,7 @@ def n_rows(X: Any) -> int:
     if hasattr(X, "shape") and len(X.shape):
         return int(X.shape[0])
     try:
-        return len(X)
+        return len(X) if hasattr(X, "__len__") else len(np.asarray(X))
     except TypeError:
         raise DataError(
             f"X is a DataFrame, a mapping of arrays or a 2-D array; {type(X).__name__} came; pass one of them"
