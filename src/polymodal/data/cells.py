@@ -7,7 +7,7 @@ Letters: n rows, T steps, d width, k columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,8 +122,8 @@ def _stack(cells: ndarray, place: Place, width: int | None) -> ndarray:
             )
         if len(row) != width:
             raise DataError(
-                f"the rows of a Vector have one width; {place.row(i)} of {place.who} has {len(row)} numbers "
-                f"instead of {width}; declare it as Series, or give every row {width}"
+                f"the rows of a Vector have one width; {place.row(i)} of {place.who} has width "
+                f"{len(row)} instead of {width}; declare it as Series, or give every row {width}"
             )
         stacked[i] = row
     return stacked
@@ -210,8 +210,8 @@ def _judge_steps(steps: ndarray, place: Place, i: int, width: int | None) -> int
         )
     if width is not None and steps.shape[1] != width:
         raise DataError(
-            f"the steps of a Series have one width; {place.row(i)} of {place.who} has {steps.shape[1]} "
-            f"numbers a step instead of {width}; give every row {width}"
+            f"the steps of a Series have one width; {place.row(i)} of {place.who} has width "
+            f"{steps.shape[1]} instead of {width}; give every step {width} numbers"
         )
     return int(steps.shape[1])
 
@@ -289,24 +289,25 @@ def table(value: Any, place: Place, categorical: Sequence[str | int]) -> tuple[n
         (n, k) float64 with NaN gaps, (n, c) object of str or None, (n,) bool.
     """
     frame = table_frame(value, place)
-    names = [(j, column) for j, column in enumerate(frame.columns)]
-    numeric = [column_numbers(frame.iloc[:, j], place, j) for j, column in names if column not in categorical]
-    texts = [column_texts(frame.iloc[:, j], place, j) for j, column in names if column in categorical]
-    n = len(frame)
-    numbers_part = np.stack(numeric, axis=1) if numeric else np.zeros((n, 0))
-    texts_part = np.stack(texts, axis=1) if texts else np.empty((n, 0), dtype=object)
-    _refuse_infinite(numbers_part, place, [j for j, column in names if column not in categorical])
-    present = ~np.isnan(numbers_part).all(axis=1) | (texts_part != None).any(axis=1)  # noqa: E711
-    return numbers_part, texts_part, present
+    columns = list(frame.columns)
+    kinds = [column in categorical for column in columns]
+    numeric_frame = frame.loc[:, [not kind for kind in kinds]] if categorical else frame
+    numeric_place = replace(place, columns=tuple(numeric_frame.columns))
+    numeric = frame_numbers(numeric_frame, numeric_place).astype(np.float64, copy=False)
+    _refuse_infinite(numeric, numeric_place)
+    texts = [column_texts(frame.iloc[:, j], place, j) for j, kind in enumerate(kinds) if kind]
+    stacked = np.stack(texts, axis=1) if texts else np.empty((len(frame), 0), dtype=object)
+    present = ~np.isnan(numeric).all(axis=1) | (stacked != None).any(axis=1)  # noqa: E711
+    return numeric, stacked, present
 
 
-def _refuse_infinite(values: ndarray, place: Place, positions: Sequence[int]) -> None:
+def _refuse_infinite(values: ndarray, place: Place) -> None:
     bad = np.abs(values) > LARGEST
     if bad.any():
         i, j = (int(k) for k in np.argwhere(bad)[0])
         raise DataError(
-            f"numbers must be finite and within ±{LARGEST:g}; {place.cell(i, positions[j])} of {place.who} "
-            f"is {values[i, j]}; write NaN for a gap (never inf), or rescale the column"
+            f"numbers must be finite and within ±{LARGEST:g}; {place.cell(i, j)} of {place.who} "
+            f"is {values[i, j]:g}; write NaN for a gap (never inf), or rescale the column"
         )
 
 
@@ -314,17 +315,19 @@ def column_texts(column: pd.Series, place: Place, j: int) -> ndarray:
     """(n,) object: the category of each cell as text, None where missing."""
     cells = column.to_numpy(dtype=object)
     missing = pd.isna(cells)
-    texts = np.empty(len(cells), dtype=object)
+    texts = cells.copy()
+    texts[missing] = None
+    if pd.api.types.infer_dtype(cells, skipna=True) in _CATEGORY_KINDS:
+        return texts
     for i in np.flatnonzero(~missing):
-        cell = cells[i]
-        if not isinstance(cell, str):
-            cell = _category(cell, place, int(i), j)
-        texts[i] = cell
+        texts[i] = _category(cells[i], place, int(i), j)
     return texts
 
 
 def _category(cell: Any, place: Place, i: int, j: int) -> str:
-    """A number or boolean as a category: 1 and 1.0 are the same."""
+    """A text, number or boolean as a category: 1 and 1.0 are the same."""
+    if isinstance(cell, str):
+        return cell
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell))
     if isinstance(cell, int | float | np.integer | np.floating):
@@ -435,10 +438,9 @@ def _number(cell: Any, place: Place, i: int, j: int) -> float:
 
 def frame_numbers(frame: pd.DataFrame, place: Place) -> ndarray:
     """A DataFrame of numeric columns -> (n, k) floats."""
-    if all(dtype in (np.float32, np.float64) for dtype in set(frame.dtypes)):
-        return frame.to_numpy()
-    if frame.shape[1] == 1 and frame.iloc[:, 0].dtype == object and _holds_cells(frame.iloc[:, 0].to_numpy()):
-        return _stack(frame.iloc[:, 0].to_numpy(), place, None)
+    dtypes = set(frame.dtypes)
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
+        return frame.to_numpy(dtype=np.float32 if dtypes == {np.dtype(np.float32)} else np.float64)
     return np.stack([column_numbers(frame.iloc[:, j], place, j) for j in range(frame.shape[1])], axis=1)
 
 
@@ -524,7 +526,7 @@ def _judge_rows(block: ndarray, rows: ndarray, place: Place) -> ndarray:
         i, j = (int(k) for k in np.argwhere(huge)[0])
         raise DataError(
             f"numbers must be finite and within ±{LARGEST:g}; {_where(block.shape, int(rows[i]), j, place)} "
-            f"of {place.who} is {flat[i, j]}; write NaN in the whole row if it is absent (never inf), "
+            f"of {place.who} is {flat[i, j]:g}; write NaN in the whole row if it is absent (never inf), "
             "or rescale it"
         )
     return ~absent

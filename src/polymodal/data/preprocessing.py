@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy import ndarray
 
 from polymodal.batch import Input
@@ -343,9 +344,10 @@ def _categories(name: str, column: str | int, texts: ndarray) -> tuple[str, ...]
 def _one_hot(texts: ndarray, slots: Mapping[str, int]) -> ndarray:
     """(n,) texts -> (n, C + 1): the last slot is for texts that training never saw; a gap is all 0."""
     result = np.zeros((len(texts), len(slots) + 1), dtype=np.float32)
-    for i, text in enumerate(texts):
-        if text is not None:
-            result[i, slots.get(text, len(slots))] = 1.0
+    codes, distinct = pd.factorize(texts)
+    columns = np.array([slots.get(text, len(slots)) for text in distinct], dtype=np.int64)
+    there = np.flatnonzero(codes >= 0)
+    result[there, columns[codes[there]]] = 1.0
     return result
 
 
