@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from polymodal import bench, evaluation, plots
+from polymodal import bench, evaluation
 from polymodal.metrics import METRICS
 
 METHOD = "robult"
@@ -40,6 +40,8 @@ def run(out: Path, show: Show) -> None:
         out: folder to write; an earlier demo in it is replaced.
         show: prints text or a table.
     """
+    from polymodal import plots
+
     show(
         f"Training Robult and {len(FLOORS)} floors on {DATASET}: {LABELS:.0%} of the labels, "
         f"{MISSING_TRAIN:.0%} of the training inputs absent, {N_SEEDS} seeds."

@@ -112,8 +112,9 @@ def _need_pyarrow() -> None:
 
 def _with_arrays(table: pd.DataFrame) -> pd.DataFrame:
     """Cells that hold lists as arrays of numbers."""
-    for name in table.select_dtypes("object"):
-        table[name] = table[name].map(_as_array)
+    for name in table:
+        if table[name].dtype.kind == "O":
+            table[name] = table[name].map(_as_array)
     return table
 
 

@@ -1,0 +1,333 @@
+"""The command line: every verb once on small data, the rules of tables, and errors in one line."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polymodal import cli, demo
+from polymodal.data import tables
+from polymodal.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run one command; gives (exit code, standard output, standard error)."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main sets its own
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return stopped.value.code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows_csv(tmp_path_factory):
+    """120 rows, two modalities with gaps, two classes of which a third of the rows have none."""
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 120)
+    lines = ["age,site,e0,e1,note,label,points"]
+    for i in range(120):
+        age = f"{40 + 10 * y[i] + random.normal():.2f}" if i % 5 or i % 7 == 0 else ""
+        site = ["NA", "None", "", "b"][i % 4]
+        emb = ",".join(f"{v:.3f}" for v in random.normal(size=2) + 2 * y[i]) if i % 7 else ","
+        label = ["no", "yes"][y[i]] if i % 3 else ""
+        lines.append(f"{age},{site},{emb},free text,{label},{y[i] + random.normal() / 9:.3f}")
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+FACTS = ("--tabular", "facts=age,site", "--vector", "emb=e0,e1")
+QUICK = ("--epochs", "2", "--set", "device=cpu", "--set", "d_latent=8")
+
+
+@pytest.fixture(scope="module")
+def model(rows_csv):
+    path = rows_csv.parent / "model"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["fit", str(rows_csv), "--target", "label", "--out", str(path), *FACTS, *QUICK])
+    assert stopped.value.code == 0
+    return path
+
+
+# ---- the verbs -------------------------------------------------------------------------------------------
+
+
+def test_info_says_what_is_in_a_model(command, model):
+    code, out, _ = command("info", model)
+    assert code == 0
+    assert "Tabular age, site" in out
+    assert "no, yes" in out
+    assert "d_latent=8" in out
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_predict_writes_a_prediction_and_probabilities_a_row(command, model, rows_csv, tmp_path, suffix):
+    code, _, _ = command("predict", model, rows_csv, "--out", tmp_path / f"p.{suffix}")
+    found = tables.read(tmp_path / f"p.{suffix}")
+    assert code == 0
+    assert list(found.columns) == ["prediction", "probability:no", "probability:yes"]
+    assert len(found) == 120
+    assert set(found["prediction"]) <= {"no", "yes"}
+    assert np.allclose(found[["probability:no", "probability:yes"]].sum(axis=1), 1.0)
+
+
+def test_evaluate_prints_and_writes_every_combination(command, model, rows_csv, tmp_path):
+    out_file = tmp_path / "e.json"
+    code, out, _ = command("evaluate", model, rows_csv, "--target", "label", "--out", out_file)
+    rows = json.loads(out_file.read_text())
+    assert code == 0
+    assert "worst" in out
+    assert list(rows[0]) == ["dataset", "method", "seed", "labels", "subset", "metric", "value"]
+    assert {"facts", "emb", "facts+emb"} <= {row["subset"] for row in rows}
+    observed = [r["value"] for r in rows if r["subset"] == "observed" and r["metric"] == "n_rows"]
+    assert observed == [80.0]  # rows without a label are left out
+
+
+def test_a_config_file_says_the_same_as_flags_and_flags_win(command, rows_csv, tmp_path):
+    config = tmp_path / "fit.toml"
+    config.write_text(
+        f'table = "{rows_csv}"\ntarget = "points"\nout = "{tmp_path / "a"}"\nepochs = 50\n'
+        '[tabular]\nfacts = ["age", "site"]\n[vector]\nemb = "e*"\n[set]\ndevice = "cpu"\nd_latent = 64\n'
+    )
+    code, out, err = command("fit", "--config", config, "--out", tmp_path / "b", *QUICK)
+    assert (code, err) == (0, "")
+    assert "120 of them labelled" in out
+    assert not (tmp_path / "a").exists()
+    _, out, _ = command("info", tmp_path / "b")
+    assert "MethodRegressor" in out  # the target has fractions
+    assert "2 epochs" in out
+    assert "d_latent=8" in out
+    code, _, _ = command("predict", tmp_path / "b", rows_csv, "--out", tmp_path / "p.csv")
+    assert list(tables.read(tmp_path / "p.csv").columns) == ["prediction"]
+
+
+def test_bench_prints_a_table_and_writes_rows(command, tmp_path):
+    out_file = tmp_path / "b.json"
+    floors = "majority,late_fusion"
+    code, out, _ = command(
+        "bench", "mfeat", "--methods", floors, "--labels", "0.05", "--seeds", "1", "--out", out_file
+    )
+    assert code == 0
+    assert "mfeat, 5% of the labels: accuracy" in out
+    assert {row["method"] for row in json.loads(out_file.read_text())} == {"majority", "late_fusion"}
+
+
+def test_options_lists_methods_floors_and_every_setting(command):
+    code, out, _ = command("options")
+    assert code == 0
+    assert all(name in out for name in ("robult", "actionmae", "mmin", "soft_self_training"))
+    for method in ("robult", "actionmae", "mmin"):
+        code, out, _ = command("options", method)
+        assert code == 0
+        assert "learning_rate=" in out
+        assert "validation_fraction=" in out
+
+
+def test_doctor_names_versions_and_devices(command):
+    code, out, _ = command("doctor")
+    assert code == 0
+    assert all(word in out for word in ("polymodal", "torch", "cpu", "extra parquet"))
+
+
+def test_demo_judges_by_its_figures():
+    def table(floor):
+        values = {"robult": 0.9, "late_fusion": floor}
+        rows = [("d", m, 0, 1.0, s, "accuracy", v) for m, v in values.items() for s in ("a", "b", "a+b")]
+        return pd.DataFrame(
+            rows, columns=["dataset", "method", "seed", "labels", "subset", "metric", "value"]
+        )
+
+    assert demo.verdict(table(0.8))[0] == (
+        "Mean over 3 combinations: robult 0.900, best floor late_fusion 0.800; no floor beats the method."
+    )
+    assert demo.verdict(table(0.95))[0].endswith("late_fusion 0.950; the floor beats the method.")
+
+
+@pytest.mark.slow
+def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path):
+    out = tmp_path / "demo"
+    code, said, _ = command("demo", "--out", out)
+    assert code == 0
+    assert "soft_self_training" in said
+    assert "Mean over 63 combinations: robult" in said
+    assert (out / "robustness.png").read_bytes()[:4] == b"\x89PNG"
+    rows = json.loads((out / "results.json").read_text())
+    assert {row["seed"] for row in rows} == {0, 1, 2}
+    code, said, _ = command("info", out / "model")
+    assert code == 0
+    assert "Vector" in said
+
+
+# ---- errors ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit"], "fit needs table"),
+        (["fit", "no.csv", "--target", "y", "--out", "m"], "there is none at no.csv"),
+        (["fit", "rows.xlsx", "--target", "y", "--out", "m"], "rows.xlsx came"),
+        (["fit", "ROWS", "--target", "lable", "--out", "m"], "did you mean 'label'"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--method", "robolt"], "did you mean 'robult'"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--set", "x"], "write --set x=VALUE"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--set", "weigthing=l2"], "'weighting'"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--task", "cluster"], "'cluster' came"),
+        (
+            ["fit", "ROWS", "--target", "label", "--out", "m", "--vector", "a", "--vector", "b"],
+            "NAME=COLUMNS",
+        ),
+        (
+            ["fit", "ROWS", "--target", "label", "--out", "m", "--tabular", "v=a", "--vector", "v=b"],
+            "rename one",
+        ),
+        (["fit", "--config", "no.toml"], "no.toml"),
+        (["predict", "nowhere", "ROWS", "--out", "p.csv"], "nowhere"),
+        (["info", "nowhere"], "nowhere"),
+        (["bench", "mfeet"], "'mfeet' came"),
+        (["bench", "mfeat", "--labels", "few"], "'few' came"),
+        (["bench", "mfeat", "--methods", ","], "one of them is empty"),
+        (["bench", "mfeat", "--methods", "robolt"], "'robolt' came"),
+        (["options", "robolt"], "did you mean 'robult'"),
+        (["fit", "--nonsense"], "--nonsense"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_two(command, rows_csv, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command(*(rows_csv if a == "ROWS" else a for a in arguments))
+    assert code == 2
+    assert err.startswith("polymodal: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_trace():
+    with pytest.raises(DataError, match=r"there is none at no\.csv"):
+        cli.main(["fit", "no.csv", "--target", "y", "--out", "m", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tabel = 1", "did you mean 'table'"),
+        ("vector = 'e*'", "vector in a config file is a table"),
+        ("= 1", "mend it"),
+    ],
+)
+def test_a_wrong_config_file_is_refused(tmp_path, text, words):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        cli._read_config(path)
+
+
+# ---- tables ----------------------------------------------------------------------------------------------
+
+
+def read_csv(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    return tables.read(path)
+
+
+def test_only_an_unquoted_empty_field_is_absent(tmp_path):
+    found = read_csv(tmp_path, 'a,b,c\n1,NA,""\n,None,x\n3,,nan\n4,"",\n')
+    assert found["a"].isna().tolist() == [False, True, False, False]
+    assert found["a"].dtype == np.float64
+    assert found["b"].tolist()[:2] == ["NA", "None"]
+    assert found["b"].isna().tolist() == [False, False, True, False]
+    assert found["b"][3] == ""
+    assert found["c"].tolist()[:3] == ["", "x", "nan"]
+    assert found["c"].isna().tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"he said, "",""."', '",,"""', '""","""', '"two\nlines,"",ok"', '5"" x', '"a"",""b"'],
+)
+def test_quotes_inside_fields_are_no_empty_fields(tmp_path, field):
+    import csv
+
+    text = f'a,b,c\n{field},"",\n'
+    _, expected = csv.reader(text.splitlines(keepends=True))
+    found = read_csv(tmp_path, text)
+    assert found["a"].tolist() == expected[:1]
+    assert found["b"].tolist() == [""]
+    assert found["c"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,a\n1,2\n", "two columns are called 'a'"),
+        ("a,b\n1,2,3\n", "could not be read as csv"),
+        ("", "could not be read as csv"),
+        ('a,b\n"1,2\n', "could not be read as csv"),
+    ],
+)
+def test_a_broken_csv_is_refused(tmp_path, text, words):
+    with pytest.raises(DataError, match=words):
+        read_csv(tmp_path, text)
+
+
+def test_json_lines_hold_arrays_and_absent_cells(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": [1, 2], "b": ""}\n{"a": null, "b": "NA"}\n\n{"a": [[1, 2], [3, 4]]}\n')
+    found = tables.read(path)
+    assert [np.shape(cell) for cell in found["a"]] == [(2,), (), (2, 2)]
+    assert found["b"].tolist()[:2] == ["", "NA"]
+    assert found["b"].isna().tolist() == [False, False, True]
+    path.write_text("[1]\n")
+    with pytest.raises(DataError, match="line 1 is not an object"):
+        tables.read(path)
+
+
+def test_parquet_round_trip(tmp_path):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame({"a": [1.0, np.nan], "b": ["", None]})
+    tables.write(table, tmp_path / "t.parquet")
+    found = tables.read(tmp_path / "t.parquet")
+    assert found.isna().equals(table.isna())
+    assert found["b"][0] == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "regression", "labels", "missing"),
+    [
+        (pd.Series(["a", None, "NA"]), False, ["a", None, "NA"], None),
+        (pd.Series([0.0, np.nan, 2.0]), False, [0, -1, 2], -1),
+        (pd.Series([-1.0, np.nan, 1.0]), False, [-1, -2, 1], -2),
+        (pd.Series([-1, 1, 1]), False, [-1, 1, 1], None),
+        (pd.Series([True, False, True]), False, ["True", "False", "True"], None),
+        (pd.Series([0.0, np.nan, 2.0]), True, [0.0, np.nan, 2.0], None),
+    ],
+)
+def test_an_empty_target_is_unlabelled(column, regression, labels, missing):
+    found, marker = cli._labels(column, regression=regression)
+    assert marker == missing
+    np.testing.assert_array_equal(found, labels)
+
+
+# ---- what is loaded --------------------------------------------------------------------------------------
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, polymodal, polymodal.cli\n"
+        "try: polymodal.cli.main(['fit', '--help'])\n"
+        "except SystemExit as stopped: assert stopped.code == 0\n"
+        "print(sorted({'torch', 'pandas', 'sklearn', 'numpy'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--target" in found.stdout
+    assert found.stdout.splitlines()[-1] == "[]"
