@@ -145,6 +145,16 @@ def test_values_of_a_frame():
     np.testing.assert_array_equal(face.numeric[[0, 2]], [[1, 2], [3, 4]])
 
 
+@pytest.mark.parametrize(
+    "hole", [None, NAN, np.float32(NAN), pd.NA, pd.NaT, np.datetime64("NaT"), []], ids=repr
+)
+def test_every_way_to_leave_a_cell_empty(hole):
+    frame = pd.DataFrame({"clip": [np.ones((2, 3)), None], "left": [[1.0], None]}, dtype=object)
+    frame.at[1, "clip"] = hole
+    table = through(frame, {"c": Series("clip"), "l": Series("left")})
+    assert table.presence.tolist() == [[True, True], [False, False]]
+
+
 def test_a_category_is_the_same_as_text_integer_or_whole_float():
     bound = bind(pd.DataFrame({"c": ["1", "2"]}), {"t": Tabular("c")})
     for column in ([1, None], [1.0, None], ["1", None]):

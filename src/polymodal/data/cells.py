@@ -478,7 +478,9 @@ def cell_numbers(cell: Any, place: Place, i: int) -> ndarray:
 
 def is_missing(cell: Any) -> bool:
     """None, NaN, NaT or pandas.NA as a whole cell."""
-    return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell)
+    if isinstance(cell, float | np.floating | np.datetime64):
+        return bool(cell != cell)
+    return cell is None or cell is pd.NA or cell is pd.NaT
 
 
 # ---- presence ----------------------------------------------------------------------------------------
