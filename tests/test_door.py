@@ -149,8 +149,7 @@ def test_values_of_a_frame():
     "hole", [None, NAN, np.float32(NAN), pd.NA, pd.NaT, np.datetime64("NaT"), []], ids=repr
 )
 def test_every_way_to_leave_a_cell_empty(hole):
-    frame = pd.DataFrame({"clip": [np.ones((2, 3)), None], "left": [[1.0], None]}, dtype=object)
-    frame.at[1, "clip"] = hole
+    frame = pd.DataFrame({"clip": [np.ones((2, 3)), hole], "left": [[1.0], None]}, dtype=object)
     table = through(frame, {"c": Series("clip"), "l": Series("left")})
     assert table.presence.tolist() == [[True, True], [False, False]]
 
