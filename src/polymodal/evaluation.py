@@ -68,7 +68,7 @@ def subsets(names: Sequence[str], *, limit: int = 256, seed: int = 0) -> list[Su
 
 
 @dataclass(frozen=True)
-class LateFusion:
+class FusedBranches:
     """Predictions of a late-fusion model for any combination, from one pass of each branch.
 
     Attributes:
@@ -102,7 +102,7 @@ class LateFusion:
         return fused
 
 
-def late_fusion(branches: Mapping[str, np.ndarray], prior: np.ndarray) -> LateFusion:
+def late_fusion(branches: Mapping[str, np.ndarray], prior: np.ndarray) -> FusedBranches:
     """``predict`` of a late-fusion model: a subset's prediction is the mean of its present branches.
 
     Args:
@@ -115,7 +115,7 @@ def late_fusion(branches: Mapping[str, np.ndarray], prior: np.ndarray) -> LateFu
     stack = np.stack(list(branches.values()))
     absent = np.isnan(stack).any(axis=2)
     stack[absent] = 0.0
-    return LateFusion(tuple(branches), stack, ~absent.T, np.asarray(prior, dtype=stack.dtype))
+    return FusedBranches(tuple(branches), stack, ~absent.T, np.asarray(prior, dtype=stack.dtype))
 
 
 # ---- reports -------------------------------------------------------------------------------------

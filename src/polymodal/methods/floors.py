@@ -6,7 +6,7 @@
     imputation_concat    one linear model on all modalities side by side, means for the absent ones
     dropout_concat       the same with presence indicators, trained on copies of rows that lost modalities
     self_training        late fusion, whose confident predictions are labels for three further generations
-    soft_self_training   the same with all predictions, aligned to the class shares and sharpened
+    soft_self_training   the same with all predictions, sharpened and aligned to the class shares
     gradient_boosting    boosted trees on all modalities side by side, NaN for the absent ones
     random_forest        a forest on the same
 
@@ -50,6 +50,9 @@ from polymodal.schema import Modality, from_json, to_json
 
 ALPHAS = tuple(10.0 ** np.arange(-1.0, 4.5, 0.5))
 """Ridge penalties from which leave-one-out error chooses."""
+
+COPIED_ROWS = 3000
+"""How many copies of rows, with modalities dropped, the floors with modality dropout aim at."""
 
 
 # ---- what a floor sees ---------------------------------------------------------------------------
@@ -343,7 +346,7 @@ class Floor(BaseEstimator):
 
     def _complete(self, views: Views) -> np.ndarray:
         some = views.presence.any(axis=1)
-        result = np.tile(self.prior_, (len(some), 1))
+        result = np.tile(self.prior_, (len(views.presence), 1))
         if some.any():
             result[some] = self._predict(views.rows(np.flatnonzero(some)))
         return result
@@ -377,6 +380,7 @@ class Floor(BaseEstimator):
             return prediction[:, 0]
         if self.kind_ == "multilabel":
             return (prediction > 0.5).astype(np.int64)
+        assert self.classes_ is not None
         return self.classes_[prediction.argmax(axis=1)]
 
     def branch_predictions(self, X: Any) -> dict[str, np.ndarray]:
@@ -394,8 +398,8 @@ class Floor(BaseEstimator):
     # ---- keeping ----
 
     @property
-    def n_parameters_(self) -> int:
-        """Numbers that the linear models learnt."""
+    def n_parameters_(self) -> int | None:
+        """Numbers that the linear models learnt; None for trees, which have no coefficients."""
         return sum(part.weight.size + part.bias.size for part in self._parts().values())
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -414,6 +418,7 @@ class Floor(BaseEstimator):
         content = {
             "floor": type(self).__name__,
             "kind": self.kind_,
+            "missing_label": self.missing_label,
             "classes": None if self.classes_ is None else self.classes_.tolist(),
             "modalities": to_json(self.modalities_),
             "models": list(self._parts()),
@@ -424,7 +429,7 @@ class Floor(BaseEstimator):
 
     @classmethod
     def from_state(cls, content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        """The fitted floor that :meth:`state` described, settings at their defaults.
+        """The fitted floor that :meth:`state` described.
 
         Raises:
             CheckpointError: the state is that of another floor.
@@ -434,7 +439,7 @@ class Floor(BaseEstimator):
                 f"a floor's state is read by its own class; {content['floor']} came for {cls.__name__}; "
                 f"call {content['floor']}.from_state"
             )
-        floor = cls()
+        floor = cls(missing_label=content["missing_label"])
         floor.kind_ = content["kind"]
         floor.classes_ = None if content["classes"] is None else np.array(content["classes"])
         floor.modalities_ = from_json(content["modalities"])
@@ -457,8 +462,7 @@ class Floor(BaseEstimator):
 
 def to_target(labels: Labels) -> np.ndarray:
     """Labels as (n, C): one-hot classes, label sets or values; rows of NaN where unlabelled."""
-    if labels.kind == "multiclass":
-        assert labels.classes is not None
+    if labels.classes is not None and labels.kind == "multiclass":
         target = np.eye(len(labels.classes))[np.where(labels.labelled, labels.values, 0)]
     else:
         target = labels.values.astype(np.float64).reshape(len(labels.values), -1)
@@ -498,14 +502,12 @@ class Majority(Floor):
         pass
 
 
-class LateFusion(Floor):
-    """One linear model a modality, trained on the rows that have it; the mean of the present ones.
+class _OnePerModality(Floor):
+    """One linear model a modality, trained on the labelled rows that have it.
 
-    A class that a modality's labelled rows lack gets probability 0 from it; a modality whose labelled rows
-    are none, or all of one class, predicts the training prior.
+    A class that these rows lack gets probability 0; a modality whose labelled rows are none, or all of one
+    class, predicts the training prior.
     """
-
-    late_fusion: ClassVar[bool] = True
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
         del random
@@ -519,27 +521,22 @@ class LateFusion(Floor):
             models[name] = fit_linear(value[rows], target[rows], self.kind_, self.prior_)
         return models
 
-    def _branches(self, views: Views) -> np.ndarray:
-        """(M, n, C), NaN where absent."""
-        branches = np.stack([self.models_[name](value) for name, value in views.values.items()])
-        return np.where(views.presence.T[:, :, None], branches, np.nan)
-
-    def _predict(self, views: Views) -> np.ndarray:
-        return np.nanmean(self._branches(views), axis=0)
-
-    def branch_predictions(self, X: Any) -> dict[str, np.ndarray]:
-        """Each modality's own prediction, ``{modality: (n, C)}``, rows of NaN where it is absent."""
-        views = self._views(X)
-        return dict(zip(views.values, self._branches(views), strict=True))
+    def _branches(self, views: Views) -> dict[str, np.ndarray]:
+        """(n, C) by name, NaN where absent."""
+        return {
+            name: np.where(present[:, None], self.models_[name](value), np.nan)
+            for (name, value), present in zip(views.values.items(), views.presence.T, strict=True)
+        }
 
     def _parts(self) -> dict[str, Linear]:
         return self.models_
 
     def _take(self, parts: dict[str, Linear], extra: Mapping[str, Any]) -> None:
+        del extra
         self.models_ = parts
 
 
-class BestSingle(LateFusion):
+class BestSingle(_OnePerModality):
     """The one modality whose linear model cross-validates best on the labelled training rows.
 
     Judged by squared error against one-hot labels (the Brier score) or values, relative to that of the
@@ -549,8 +546,6 @@ class BestSingle(LateFusion):
     Attributes:
         ranking_: modality names, best first.
     """
-
-    late_fusion: ClassVar[bool] = False
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
         super()._learn(views, target, random)
@@ -573,19 +568,30 @@ class BestSingle(LateFusion):
         return float(error / max(base, 1e-12))
 
     def _predict(self, views: Views) -> np.ndarray:
-        branches = dict(zip(views.values, self._branches(views), strict=True))
+        branches = self._branches(views)
         result = np.full_like(branches[self.ranking_[0]], np.nan)
         for name in self.ranking_:
             result = np.where(np.isnan(result), branches[name], result)
         return result
-
-    branch_predictions = Floor.branch_predictions
 
     def _extra(self) -> dict[str, Any]:
         return {"ranking": self.ranking_}
 
     def _take(self, parts: dict[str, Linear], extra: Mapping[str, Any]) -> None:
         self.models_, self.ranking_ = parts, list(extra["ranking"])
+
+
+class LateFusion(_OnePerModality):
+    """The mean of the present modalities' linear models."""
+
+    late_fusion: ClassVar[bool] = True
+
+    def _predict(self, views: Views) -> np.ndarray:
+        return np.nanmean(list(self._branches(views).values()), axis=0)
+
+    def branch_predictions(self, X: Any) -> dict[str, np.ndarray]:
+        """Each modality's own prediction, ``{modality: (n, C)}``, rows of NaN where it is absent."""
+        return self._branches(self._views(X))
 
 
 class SelfTraining(LateFusion):
@@ -614,20 +620,24 @@ class SelfTraining(LateFusion):
 
 
 class SoftSelfTraining(SelfTraining):
-    """Self-training with soft targets on every row, aligned to the labelled class shares, then sharpened.
+    """Self-training with soft targets on every row, sharpened and aligned to the labelled class shares.
 
-    Alignment multiplies the teacher's probabilities by prior / their mean, which keeps a weak teacher from
-    giving all rows to one class; sharpening squares and normalises them.
+    Sharpening squares the teacher's probabilities. Alignment multiplies them by prior / their mean and
+    normalises, until the targets' mean is the prior: a weak teacher cannot give all rows to one class.
     """
 
+    N_ALIGNMENTS: ClassVar[int] = 20
+
     def _teach(self, fused: np.ndarray) -> np.ndarray:
-        aligned = fused * (self.prior_ / np.maximum(fused.mean(axis=0), 1e-12))
-        sharpened = (aligned / aligned.sum(axis=1, keepdims=True)) ** 2
-        return sharpened / sharpened.sum(axis=1, keepdims=True)
+        target = fused**2
+        for _ in range(self.N_ALIGNMENTS):
+            target /= target.sum(axis=1, keepdims=True)
+            target *= self.prior_ / np.maximum(target.mean(axis=0), 1e-12)
+        return target / target.sum(axis=1, keepdims=True)
 
 
 class ImputationConcat(Floor):
-    """One linear model on all modalities side by side; an absent modality is replaced by its training mean."""
+    """One linear model on all modalities side by side; an absent one is replaced by its training mean."""
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
         del random
@@ -644,19 +654,15 @@ class ImputationConcat(Floor):
         return {"all": self.model_}
 
     def _take(self, parts: dict[str, Linear], extra: Mapping[str, Any]) -> None:
+        del extra
         self.model_ = parts["all"]
 
 
 class DropoutConcat(ImputationConcat):
-    """As ``ImputationConcat`` with presence indicators, trained on rows and on copies that lost modalities.
-
-    Each copy keeps a random non-empty part of what the row has.
-    """
-
-    N_COPIES: ClassVar[int] = 4
+    """As ``ImputationConcat`` with presence indicators, trained on rows and on copies that lost modalities."""
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
-        more, rows = with_dropped_copies(views, target, self.N_COPIES, random)
+        more, rows = with_dropped_copies(views, target, random)
         super()._learn(more, target[rows], random)
 
     def _columns(self, views: Views) -> np.ndarray:
@@ -664,15 +670,19 @@ class DropoutConcat(ImputationConcat):
 
 
 def with_dropped_copies(
-    views: Views, target: np.ndarray, n_copies: int, random: np.random.RandomState
+    views: Views, target: np.ndarray, random: np.random.RandomState
 ) -> tuple[Views, np.ndarray]:
     """Labelled rows that have something, and copies of them that keep a random non-empty part of it.
+
+    About ``COPIED_ROWS`` copies in all, but 2 to 30 of each row: few rows need many copies to meet all
+    combinations.
 
     Returns:
         The views of (1 + n_copies) k rows, and the row of ``views`` that each comes from.
     """
     rows = np.flatnonzero(labelled_rows(target) & views.presence.any(axis=1))
     whole = views.presence[rows]
+    n_copies = int(np.clip(COPIED_ROWS // len(rows), 2, 30))
     kept = [whole]
     for _ in range(n_copies):
         fate = np.where(whole, random.random_sample(whole.shape), -1.0)
@@ -695,9 +705,9 @@ class _Trees(Floor):
     _refusal: ClassVar[str] = " (scikit-learn's trees know no masked labels)"
 
     @property
-    def n_parameters_(self) -> None:  # type: ignore[override]
-        """Trees have no coefficients to count."""
-        return
+    def n_parameters_(self) -> int | None:
+        """None: trees have no coefficients to count."""
+        return None
 
     def _new_model(self, seed: int) -> Any:
         raise NotImplementedError
@@ -719,10 +729,8 @@ class GradientBoosting(_Trees):
     far the slowest of the floors.
     """
 
-    N_COPIES: ClassVar[int] = 2
-
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
-        more, rows = with_dropped_copies(views, target, self.N_COPIES, random)
+        more, rows = with_dropped_copies(views, target, random)
         super()._learn(more, target[rows], random)
 
     def _new_model(self, seed: int) -> Any:
