@@ -404,6 +404,8 @@ CHECKED = [
 EXPECTED_FAILURES = {
     "check_methods_subset_invariance": "asks for 1e-7; float32 products round differently from batch to batch, "
     "by up to 1e-6 (test_probabilities_sum_to_one_and_no_row_depends_on_another holds them to 1e-5)",
+    "check_regressor_data_not_an_array": "asks that a DataFrame trains like an array; without a declaration a "
+    "DataFrame is a Tabular, whose outliers are clipped, and an array a Vector, which is taken as it is",
 }
 
 
@@ -422,5 +424,7 @@ def sklearn_checks():
 @pytest.mark.parametrize(("estimator", "check", "name"), sklearn_checks())
 def test_scikit_learns_own_checks(estimator, check, name):
     if name in EXPECTED_FAILURES:
+        with pytest.raises(AssertionError):  # a failure that went away must leave the list
+            check(estimator)
         pytest.xfail(EXPECTED_FAILURES[name])
     check(estimator)
