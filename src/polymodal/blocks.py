@@ -200,7 +200,7 @@ class VectorBranch(nn.Module):
 
     def __init__(self, d_in: int, d: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.network = mlp(d_in, 2 * d, d, dropout)
+        self.network = mlp(d_in, d, d, dropout)
 
     def forward(self, values: Tensor, present: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, D) values, (B,) bool present; the rows of absent ones hold a constant."""
@@ -299,18 +299,23 @@ class SetFusion(nn.Module):
     """Masked mean of the present tokens plus a set transformer over them: (B, M, d) to (B, d).
 
     Reads whatever is present: nothing stands in for an absent token. Each modality has an embedding of
-    its own, so that the order of modalities carries no meaning and their identity does.
+    its own, so that the order of modalities carries no meaning and their identity does. The transformer
+    works at half the width, a quarter of the time.
     """
 
     def __init__(self, n_modalities: int, d: int, dropout: float = 0.0, n_layers: int = 1) -> None:
         super().__init__()
-        self.identity = nn.Parameter(0.02 * torch.randn(n_modalities, d))
-        self.transformer = Transformer(d, even_heads(d), n_layers, dropout)
+        d_narrow = max(1, d // 2)
+        self.identity = nn.Parameter(0.02 * torch.randn(n_modalities, d_narrow))
+        self.narrow = nn.Linear(d, d_narrow)
+        self.transformer = Transformer(d_narrow, even_heads(d_narrow), n_layers, dropout)
+        self.widen = nn.Linear(d_narrow, d)
 
     def forward(self, tokens: Tensor, presence: Tensor) -> Tensor:
         """Tokens (B, M, d), presence (B, M) bool; a row without any token gets zeros."""
-        attended = self.transformer(blank(tokens + self.identity, presence), presence)
-        return masked_mean(tokens, presence) + masked_mean(attended, presence)
+        narrow = self.narrow(blank(tokens, presence)) + self.identity
+        attended = masked_mean(self.transformer(narrow, presence), presence)
+        return masked_mean(tokens, presence) + blank(self.widen(attended), presence.any(dim=1))
 
 
 # ---- the backbone of GMC and MulT ----------------------------------------------------------------

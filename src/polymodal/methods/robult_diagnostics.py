@@ -23,6 +23,8 @@ MIN_ROWS = 16
 """Fewer rows of a modality give no figure."""
 MIN_EPOCHS = 10
 """A shorter history is not judged."""
+N_LIKENESS = 128
+"""Rows that the likeness of two modalities is read from."""
 WORTH_TELLING = 0.9
 """Likeness of two modalities from which it is recorded."""
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -158,7 +160,7 @@ def likeness_figures(batch: Batch) -> Iterator[tuple[str, float]]:
     for (i, a), (j, b) in combinations(enumerate(batch.names), 2):
         both = batch.presence[:, i] & batch.presence[:, j]
         if int(both.sum()) >= MIN_ROWS:
-            value = unbiased_cka(features[a][both], features[b][both])
+            value = unbiased_cka(features[a][both][:N_LIKENESS], features[b][both][:N_LIKENESS])
             if value > WORTH_TELLING:
                 yield f"likeness/{a}+{b}", value
 
@@ -270,8 +272,8 @@ def judge_spaces(last: Mapping[str, Any]) -> Iterator[str]:
     for name, value in by_modality(last, "unique_spread"):
         if value < 0.02:
             yield (
-                f"the unique part of modality {name!r} is the same for every row (spread {value:.3f} of its "
-                f"length) and adds nothing; raise d_unique or loss_weights['reconstruction'], or set d_unique=0"
+                f"the unique part of modality {name!r} is the same for every row (spread {value:.3f} of "
+                f"its length) and adds nothing; raise loss_weights['reconstruction'] or set d_unique=0"
             )
 
 
@@ -319,8 +321,8 @@ def judge_modalities(last: Mapping[str, Any]) -> Iterator[str]:
         if value > 0.98:
             first, _, second = pair.partition("+")
             yield (
-                f"modalities {first!r} and {second!r} are nearly copies (likeness {value:.3f}), so the unique "
-                f"part of either carries nothing; leave one of them out"
+                f"modalities {first!r} and {second!r} are nearly copies (likeness {value:.3f}), so the "
+                f"unique part of either carries nothing; leave one of them out"
             )
 
 

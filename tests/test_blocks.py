@@ -1,0 +1,230 @@
+"""Blocks against dull twins, and the property all of them keep: what is absent is never read."""
+
+import pytest
+import torch
+from batches import SERIES, TASKS, VECTORS, random_batch, spoilt
+from torch import nn
+
+from polymodal import blocks
+from polymodal.batch import Input
+
+NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def n_parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+# ---- absence -------------------------------------------------------------------------------------
+
+
+def test_blank_overwrites_nan_and_stops_its_gradient():
+    x = torch.tensor([[1.0, 2.0], [NAN, NAN]], requires_grad=True)
+    y = blocks.blank(x, torch.tensor([True, False]))
+    assert y.tolist() == [[1, 2], [0, 0]]
+    y.square().sum().backward()
+    assert x.grad.tolist() == [[2, 4], [0, 0]]
+
+
+def test_masked_mean_equals_a_loop():
+    tokens, mask = torch.randn(6, 4, 3), torch.rand(6, 4) < 0.5
+    mask[0] = False
+    expected = torch.stack(
+        [t[m].mean(0) if m.any() else torch.zeros(3) for t, m in zip(tokens, mask, strict=True)]
+    )
+    tokens[~mask] = NAN
+    torch.testing.assert_close(blocks.masked_mean(tokens, mask), expected)
+
+
+def test_last_step_equals_a_loop():
+    states, lengths = torch.randn(5, 7, 2), torch.tensor([7, 1, 0, 3, 6])
+    expected = torch.stack(
+        [s[n - 1] if n else torch.zeros(2) for s, n in zip(states, lengths.tolist(), strict=True)]
+    )
+    torch.testing.assert_close(blocks.last_step(states, lengths), expected)
+
+
+def test_random_subsets_are_parts_never_empty_and_all_alike():
+    presence = torch.ones(7000, 3, dtype=torch.bool)
+    kept = blocks.random_subset(presence)
+    counts = torch.bincount((kept * torch.tensor([1, 2, 4])).sum(1), minlength=8)
+    assert counts[0] == 0
+    assert counts[1:].min() > 850  # 1000 expected, standard deviation 29
+    some = torch.rand(500, 4) < 0.4
+    kept = blocks.random_subset(some)
+    assert not (kept & ~some).any()
+    assert torch.equal(kept.any(1), some.any(1))
+
+
+# ---- maps ----------------------------------------------------------------------------------------
+
+
+def test_linear_per_modality_equals_a_loop():
+    layer, x = blocks.LinearPerModality(3, 4, 2), torch.randn(5, 3, 4)
+    expected = torch.stack([x[:, i] @ layer.weight[i] + layer.bias[i] for i in range(3)], dim=1)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_residual_mlp_counts_as_said():
+    assert n_parameters(blocks.ResidualMLP(60)) == 2 * (60**2 + 60)
+
+
+# ---- attention -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("d", "n_layers"), [(30, 5), (8, 1)])
+def test_transformer_counts_as_said(d, n_layers):
+    assert n_parameters(blocks.Transformer(d, 2, n_layers)) == n_layers * (12 * d**2 + 13 * d) + 2 * d
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_attention_equals_torch_with_copied_weights(crossed):
+    layer = blocks.TransformerLayer(8, 2)
+    twin = nn.MultiheadAttention(8, 2, batch_first=True)
+    twin.in_proj_weight.data.copy_(layer.project_in.weight)
+    twin.in_proj_bias.data.copy_(layer.project_in.bias)
+    twin.out_proj.load_state_dict(layer.project_out.state_dict())
+    x, context = torch.randn(3, 4, 8), torch.randn(3, 5, 8)
+    keys = context if crossed else x
+    mask = torch.rand(3, keys.shape[1]) < 0.6
+    mask[:, 0] = True
+    query, read = layer.norm_attention(x), layer.norm_attention(keys)
+    expected, _ = twin(query, read, read, key_padding_mask=~mask)
+    torch.testing.assert_close(layer.attend(query, context if crossed else None, mask), expected)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_row_without_keys_attends_to_nothing_and_stays_finite(mode):
+    layer = getattr(blocks.TransformerLayer(8, 2), mode)()
+    x = torch.randn(2, 4, 8, requires_grad=True)
+    mask = torch.tensor([[True] * 4, [False] * 4])
+    attended = layer.attend(layer.norm_attention(x), None, mask)
+    assert attended[1].abs().max() == 0
+    assert attended[0].abs().max() > 0
+    layer(x, None, mask).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_masked_keys_do_not_matter():
+    layer, x, context = blocks.TransformerLayer(8, 2), torch.randn(2, 3, 8), torch.randn(2, 4, 8)
+    mask = torch.tensor([[True, True, False, False]] * 2)
+    other = torch.where(mask.unsqueeze(2), context, torch.full_like(context, 100.0))
+    torch.testing.assert_close(layer(x, context, mask), layer(x, other, mask))
+
+
+@pytest.mark.parametrize("d", [1, 5, 8])
+def test_positions_differ_and_have_any_width(d):
+    found = blocks.positions(9, d, torch.device("cpu"), torch.float32)
+    assert found.shape == (9, d)
+    assert len(found.unique(dim=0)) == 9
+
+
+# ---- branches ------------------------------------------------------------------------------------
+
+SERIES_BRANCHES = {
+    "gru": lambda: blocks.GRUBranch(3, 8),
+    "transformer": lambda: blocks.TransformerBranch(3, 8),
+    "flat gru": lambda: blocks.FlatGRUBranch(3, 4, 9, 8),
+}
+
+
+@pytest.fixture(params=SERIES_BRANCHES)
+def series_branch(request):
+    return SERIES_BRANCHES[request.param]().eval()
+
+
+def series(n_rows=5, n_steps=6):
+    lengths = torch.randint(1, n_steps + 1, (n_rows,))
+    return torch.randn(n_rows, n_steps, 3), torch.ones(n_rows, dtype=torch.bool), lengths
+
+
+def test_padding_does_not_matter(series_branch):
+    values, present, lengths = series()
+    expected = series_branch(values, present, lengths)
+    padded = torch.cat([values, torch.zeros(5, 3, 3)], dim=1)
+    padded[torch.arange(9) >= lengths.unsqueeze(1)] = NAN
+    torch.testing.assert_close(series_branch(padded, present, lengths), expected)
+    series_branch(padded, present, lengths).sum().backward()
+    assert all(p.grad.isfinite().all() for p in series_branch.parameters())
+
+
+def test_steps_within_the_length_do_matter(series_branch):
+    values, present, lengths = series()
+    other = values.clone()
+    other[torch.arange(5), lengths - 1] += 1
+    difference = (
+        (series_branch(values, present, lengths) - series_branch(other, present, lengths)).abs().amax(1)
+    )
+    assert (difference > 1e-4).all()
+
+
+def test_each_row_stands_alone(series_branch):
+    values, present, lengths = series()
+    alone = [series_branch(values[[i]], present[[i]], lengths[[i]]) for i in range(5)]
+    torch.testing.assert_close(
+        series_branch(values, present, lengths), torch.cat(alone), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("n_steps", [0, 4])
+def test_a_series_absent_from_every_row_is_finite(series_branch, n_steps):
+    nobody = torch.zeros(2, dtype=torch.bool)
+    found = series_branch(torch.full((2, n_steps, 3), NAN), nobody, torch.zeros(2, dtype=torch.int64))
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("sequence", ["gru", "transformer"])
+@pytest.mark.parametrize("inputs", [VECTORS, SERIES, VECTORS + SERIES])
+def test_branches_read_only_what_is_present(inputs, sequence):
+    batch = random_batch(inputs, TASKS["multiclass"])
+    module = blocks.Branches(inputs, 8, sequence=sequence).eval()
+    hidden = module(batch)
+    assert hidden.shape == (12, len(inputs), 8)
+    assert hidden[~batch.presence].abs().max() == 0
+    torch.testing.assert_close(module(spoilt(batch)), hidden)
+    module(spoilt(batch)).sum().backward()
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+
+
+# ---- fusion --------------------------------------------------------------------------------------
+
+
+def test_set_fusion_reads_present_tokens_alone():
+    fusion, tokens = blocks.SetFusion(3, 8).eval(), torch.randn(4, 3, 8)
+    presence = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]]).bool()
+    fused = fusion(tokens, presence)
+    other = torch.where(presence.unsqueeze(2), tokens, torch.full_like(tokens, NAN))
+    torch.testing.assert_close(fusion(other, presence), fused)
+    assert fused[3].abs().max() == 0
+    assert (fused[0] - fused[1]).abs().max() > 1e-3
+
+
+CROSSED = (Input("a", "series", 3), Input("b", "series", 2), Input("c", "series", 4))
+
+
+def test_cross_modal_fusion_reads_present_series_alone():
+    fusion = blocks.CrossModalFusion(CROSSED, 6, 2, 1, 8, 0.0).eval()
+    batch = random_batch(CROSSED, TASKS["multiclass"])
+    fused = fusion(batch)
+    torch.testing.assert_close(fusion(spoilt(batch)), fused)
+    fusion(spoilt(batch)).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in fusion.parameters())
+
+
+def test_cross_modal_fusion_zeroes_absent_sources_and_targets():
+    fusion = blocks.CrossModalFusion(CROSSED, 6, 2, 1, 8, 0.0).eval()
+    batch = random_batch(CROSSED, TASKS["multiclass"])
+    batch.presence[:] = torch.tensor([True, False, True])
+    seen = {}
+    for i, memory in enumerate(fusion.memories):
+        memory.register_forward_hook(lambda _, given, out, i=i: seen.update({i: given[0]}))
+    fusion.residual.register_forward_hook(lambda _, given, out: seen.update(blocks=given[0]))
+    fusion(batch.only(("a", "c")))
+    assert seen[0][..., :6].abs().max() == 0  # a reads b, which is absent
+    assert seen[0][..., 6:].abs().max() > 0  # a reads c
+    assert seen["blocks"][:, 12:24].abs().max() == 0  # b reads nothing
