@@ -70,7 +70,7 @@ def twin_contrast(s, z, labels, labelled, temperature, weighting, reference):
 
 
 def generated_case(seed):
-    """One batch as float64: sizes, classes, labels, zero and repeated vectors, temperatures and references vary."""
+    """One float64 batch; sizes, classes, labels, zero and equal vectors, temperatures, references vary."""
     g = torch.Generator().manual_seed(seed)
     pick = lambda options: options[int(torch.randint(len(options), (), generator=g))]  # noqa: E731
     n_rows, width, n_classes = pick([0, 1, 2, 3, 5, 8, 12]), pick([1, 2, 5, 16]), pick([1, 2, 3, 50])
