@@ -250,10 +250,15 @@ class Precision:
         self.scaler.scale(total).backward()
         if math.isfinite(clip):
             self.scaler.unscale_(optimizer)
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, clip)
+            self._clip([p for group in optimizer.param_groups for p in group["params"]], clip)
         self.scaler.step(optimizer)
         self.scaler.update()
+
+    def _clip(self, parameters: list[nn.Parameter], clip: float) -> None:
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self._device == "cpu" and norm <= clip:  # elsewhere, to look at the norm would stall the device
+            return
+        nn.utils.clip_grads_with_norm_(parameters, clip, norm)
 
 
 def _float32(tensor: Tensor) -> Tensor:
