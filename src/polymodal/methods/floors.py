@@ -659,7 +659,7 @@ class ImputationConcat(Floor):
 
 
 class DropoutConcat(ImputationConcat):
-    """As ``ImputationConcat`` with presence indicators, trained on rows and on copies that lost modalities."""
+    """``ImputationConcat`` with presence indicators, trained on rows and on copies that lost modalities."""
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
         more, rows = with_dropped_copies(views, target, random)

@@ -1,0 +1,303 @@
+"""Plots: a table or a history onto matplotlib axes.
+
+Every plot is ``(table, ax) -> ax``; :func:`figure` makes axes without pyplot and without a screen:
+
+    fig, ax = figure()
+    robustness_curve(table, ax)
+    fig.savefig("robustness.png")
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; line styles and markers say
+the same once more. Floors, if named, are grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from polymodal.evaluation import OBSERVED, aggregate
+from polymodal.metrics import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREYS = ("#4d4d4d", "#8c8c8c", "#b0b0b0")
+MARKERS = "osD^vPX*<>"
+QUANTILE = "reference_quantile/"
+
+
+def figure(width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
+    """Axes on a figure of its own, ``width`` x ``height`` inches at 100 dots an inch."""
+    from matplotlib.figure import Figure
+
+    result = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return result, result.add_subplot()
+
+
+# ---- robustness ----------------------------------------------------------------------------------
+
+
+def robustness_curve(
+    table: pd.DataFrame, ax: Axes, *, metric: str | None = None, floors: Collection[str] = ()
+) -> Axes:
+    """A metric against the number of missing modalities: mean (line) and worst (dashed) combination.
+
+    Bands are ± one standard deviation over seeds.
+
+    Args:
+        table: tidy rows of one data set and label share.
+        ax: where to draw.
+        metric: which metric; None takes the table's first.
+        floors: methods that are drawn in grey, behind the others.
+    """
+    part = _of_metric(table, metric)
+    part = part[(part["subset"] != OBSERVED) & ~part["subset"].str.startswith("rate=")]
+    n_present = part["subset"].str.count(r"\+") + 1
+    n_modalities = int(n_present.max())
+    by_size = part.assign(missing=n_modalities - n_present).groupby(["method", "missing", "seed"], sort=False)
+    worst = by_size["value"].min() if METRICS[_name(part)].greater_is_better else by_size["value"].max()
+    mean = by_size["value"].mean()
+    for method, style in _styles(part["method"], floors).items():
+        _band(ax, mean.loc[method], style, str(method), line="-")
+        _band(ax, worst.loc[method], style | {"markersize": 0}, None, line="--")
+    ax.set_xticks(range(n_modalities))
+    ax.set_xlabel(f"missing modalities, of {n_modalities}")
+    return _finish(ax, part, "line: mean over the combinations; dashed: the worst of them")
+
+
+def rate_curve(
+    table: pd.DataFrame, ax: Axes, *, metric: str | None = None, floors: Collection[str] = ()
+) -> Axes:
+    """A metric against the share of inputs lost at random, mean ± standard deviation over seeds.
+
+    Args:
+        table: tidy rows of :func:`polymodal.evaluation.missing_rate_curve`, others are left out.
+        ax: where to draw.
+        metric: which metric; None takes the table's first.
+        floors: methods that are drawn in grey, behind the others.
+    """
+    part = _of_metric(table, metric)
+    part = part[part["subset"].str.startswith("rate=")]
+    rates = part["subset"].str.removeprefix("rate=").astype(float)
+    mean = part.assign(rate=rates).groupby(["method", "rate", "seed"], sort=False)["value"].mean()
+    for method, style in _styles(part["method"], floors).items():
+        _band(ax, mean.loc[method], style, str(method), line="-")
+    ax.set_xlabel("missing rate (each row keeps at least one modality)")
+    return _finish(ax, part, "")
+
+
+def subset_heatmap(table: pd.DataFrame, ax: Axes, *, metric: str | None = None) -> Axes:
+    """Every combination of modalities (columns, a dot for each present one) by method (rows).
+
+    Combinations are sorted by size; values are means over seeds, printed where there is room.
+
+    Args:
+        table: tidy rows of one data set and label share.
+        ax: where to draw; about 9 inches wide for 63 combinations.
+        metric: which metric; None takes the table's first.
+    """
+    part = _of_metric(table, metric)
+    part = part[(part["subset"] != OBSERVED) & ~part["subset"].str.startswith("rate=")]
+    means = aggregate(part).pivot_table(index="method", columns="subset", values="mean", sort=False)
+    members = [subset.split("+") for subset in means.columns]
+    names = list(dict.fromkeys(name for subset in members for name in subset))
+    scale, _ = _scale(_name(part))
+    values = scale * means.to_numpy()
+    colours = "cividis" if METRICS[_name(part)].greater_is_better else "cividis_r"
+    image = ax.imshow(values, aspect="auto", cmap=colours, interpolation="nearest")
+    if values.shape[1] <= 16:
+        _print_values(ax, values, dark=_is_dark(values))
+    ax.set_yticks(range(len(means)), list(means.index))
+    ax.set_xticks([])
+    ax.figure.colorbar(image, ax=ax, pad=0.01, label=_axis_label(_name(part)))
+    dots = ax.inset_axes((0.0, -0.06 * len(names) - 0.02, 1.0, 0.06 * len(names)))
+    for row, name in enumerate(names):
+        there = [i for i, subset in enumerate(members) if name in subset]
+        dots.scatter(there, [row] * len(there), s=min(60.0, 1200.0 / len(members)), color=COLOURS[0])
+    dots.set(xlim=ax.get_xlim(), ylim=(len(names) - 0.5, -0.5))
+    dots.set_yticks(range(len(names)), names)
+    dots.set_xticks([])
+    note = f"{len(members)} combinations of modalities; a dot below is a present modality"
+    ax.set_title(_title(part, note), loc="left", fontsize=10)
+    return ax
+
+
+def _is_dark(values: np.ndarray) -> np.ndarray:
+    """Where the lower half of the colours is."""
+    return values < (np.nanmin(values) + np.nanmax(values)) / 2
+
+
+def _print_values(ax: Axes, values: np.ndarray, dark: np.ndarray) -> None:
+    for (i, j), value in np.ndenumerate(values):
+        ax.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=8, color="w" if dark[i, j] else "k")
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
+    """Loss terms and validation loss by epoch, stages told apart by dotted lines.
+
+    Args:
+        history: one mapping an epoch, as ``history_`` holds it: ``loss``, ``loss/TERM``,
+            ``validation_loss``, ``stage``.
+        ax: where to draw.
+    """
+    table = pd.DataFrame(list(history))
+    epochs = np.arange(1, len(table) + 1)
+    terms = [name for name in table.columns if name.startswith("loss/")]
+    for i, name in enumerate(terms):
+        values = table[name].astype(float)
+        ax.plot(
+            epochs, values, color=COLOURS[(i + 2) % len(COLOURS)], label=name.removeprefix("loss/"), lw=1.2
+        )
+    ax.plot(epochs, table["loss"].astype(float), color=COLOURS[0], label="sum, training", lw=2.2)
+    if "validation_loss" in table:
+        ax.plot(
+            epochs,
+            table["validation_loss"].astype(float),
+            color=COLOURS[1],
+            ls="--",
+            label="validation",
+            lw=2.2,
+        )
+    for start in _stage_starts(table):
+        ax.axvline(start + 0.5, color="0.6", ls=":")
+        ax.text(
+            start + 0.7,
+            0.98,
+            table["stage"].iloc[start],
+            transform=ax.get_xaxis_transform(),
+            va="top",
+            color="0.4",
+        )
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss")
+    ax.set_title("Losses by epoch", loc="left")
+    ax.grid(alpha=0.3)
+    _legend(ax)
+    return ax
+
+
+def _stage_starts(table: pd.DataFrame) -> list[int]:
+    """Epochs, from 0, at which a stage begins; none where there is one stage only."""
+    if "stage" not in table or table["stage"].nunique() < 2:
+        return []
+    stages = table["stage"].tolist()
+    return [0, *(i for i in range(1, len(stages)) if stages[i] != stages[i - 1])]
+
+
+def qq_reference(history: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
+    """Q-Q plot of Robult's reference distances: are the distances of true positive pairs Gaussian?
+
+    Quantiles of the standardised distances in the last epoch that has them (filled) and in the first
+    (hollow) against those of a Gaussian, whose points lie on the diagonal.
+
+    Args:
+        history: epochs with keys ``reference_quantile/P``, P in (0, 1).
+        ax: where to draw.
+    """
+    epochs = [(i, _quantiles(epoch)) for i, epoch in enumerate(history, start=1)]
+    epochs = [(i, quantiles) for i, quantiles in epochs if quantiles]
+    for (i, quantiles), filled in zip(
+        epochs[-1:] + epochs[:1][: len(epochs) - 1], (True, False), strict=False
+    ):
+        levels = np.array(list(quantiles))
+        ax.plot(
+            ndtri(levels),
+            list(quantiles.values()),
+            marker="o",
+            ls="none",
+            color=COLOURS[0],
+            mfc=COLOURS[0] if filled else "white",
+            label=f"epoch {i}",
+        )
+    ax.axline((0.0, 0.0), slope=1.0, color="0.5", lw=1, label="Gaussian")
+    ax.set_xlabel("quantile of a standard Gaussian")
+    ax.set_ylabel("quantile of the standardised distances")
+    ax.set_title("Distances of true positive pairs against a Gaussian", loc="left")
+    ax.grid(alpha=0.3)
+    _legend(ax)
+    return ax
+
+
+def _quantiles(epoch: Mapping[str, Any]) -> dict[float, float]:
+    found = {
+        float(k.removeprefix(QUANTILE)): v
+        for k, v in epoch.items()
+        if k.startswith(QUANTILE) and v is not None
+    }
+    return dict(sorted(found.items()))
+
+
+# ---- what plots share ----------------------------------------------------------------------------
+
+
+def _of_metric(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
+    measured = table[table["metric"].isin(METRICS) & table["value"].notna()]
+    return measured[measured["metric"] == (metric or measured["metric"].iloc[0])]
+
+
+def _name(part: pd.DataFrame) -> str:
+    return str(part["metric"].iloc[0])
+
+
+def _scale(metric: str) -> tuple[float, str]:
+    return (100.0, " [%]") if METRICS[metric].unit_interval else (1.0, "")
+
+
+def _axis_label(metric: str) -> str:
+    words = metric.replace("_", " ") + _scale(metric)[1]
+    return words if METRICS[metric].greater_is_better else f"{words}, lower is better"
+
+
+def _title(part: pd.DataFrame, note: str) -> str:
+    n_seeds = part["seed"].nunique()
+    shares = ", ".join(f"{100 * share:g} %" for share in part["labels"].unique())
+    words = f"{', '.join(part['dataset'].unique())}, {shares} of the labels, " + (
+        f"{n_seeds} seeds" if n_seeds > 1 else "one seed"
+    )
+    return f"{words}\n{note}" if note else words
+
+
+def _styles(methods: pd.Series, floors: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Method -> line colour, marker and depth."""
+    names = list(dict.fromkeys(methods))
+    rivals = [name for name in names if name not in floors]
+    styles: dict[str, dict[str, Any]] = {}
+    for i, name in enumerate([*rivals, *(name for name in names if name in floors)]):
+        j = i - len(rivals)
+        colour = COLOURS[i % len(COLOURS)] if j < 0 else GREYS[j % len(GREYS)]
+        styles[name] = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "zorder": 3 if j < 0 else 2}
+        styles[name] |= {"lw": 2.2 if j < 0 else 1.2, "markersize": 6 if j < 0 else 5}
+    return styles
+
+
+def _band(ax: Axes, values: pd.Series, style: Mapping[str, Any], label: str | None, *, line: str) -> None:
+    """A line of means over seeds of (x, seed) -> value, in a band of ± one standard deviation."""
+    by_x = values.groupby(level=0)
+    mean, std = by_x.mean().sort_index(), by_x.std().sort_index().fillna(0.0)
+    x, y, spread = mean.index.to_numpy(), mean.to_numpy(), std.to_numpy()
+    ax.plot(x, y, ls=line, label=label, **style)
+    ax.fill_between(x, y - spread, y + spread, color=style["color"], alpha=0.15, lw=0, zorder=1)
+
+
+def _finish(ax: Axes, part: pd.DataFrame, note: str) -> Axes:
+    metric = _name(part)
+    ax.set_ylabel(_axis_label(metric))
+    if METRICS[metric].unit_interval:
+        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+    ax.set_title(_title(part, note), loc="left", fontsize=10)
+    ax.grid(alpha=0.3)
+    _legend(ax)
+    return ax
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0)
