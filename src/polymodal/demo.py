@@ -51,7 +51,9 @@ def run(out: Path, show: Show) -> None:
     results = bench.run(cells, jobs=jobs, models={cells[0].key: out / "model"})
     bench.write(out / "results.json", results, command="polymodal demo")
     table = bench.to_table(results)
-    plots.robustness_curve(table, METRIC).figure.savefig(out / "robustness.png", dpi=150)
+    figure, axes = plots.figure()
+    plots.robustness_curve(table, axes, metric=METRIC, floors=FLOORS)
+    figure.savefig(out / "robustness.png")
     show(evaluation.show(table, METRIC, floors=FLOORS))
     for line in [*verdict(table), "", *_next(out)]:
         show(line)

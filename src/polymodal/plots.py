@@ -113,16 +113,14 @@ def subset_heatmap(table: pd.DataFrame, ax: Axes, *, metric: str | None = None) 
     image = ax.imshow(values, aspect="auto", cmap=colours, interpolation="nearest")
     if values.shape[1] <= 16:
         _print_values(ax, values, dark=_is_dark(values))
-    ax.set_yticks(range(len(means)), list(means.index))
+    rows = len(means) + np.arange(len(names))
+    for row, name in zip(rows, names, strict=True):
+        there = [i for i, subset in enumerate(members) if name in subset]
+        ax.scatter(there, [row] * len(there), s=min(60.0, 1200.0 / len(members)), color=COLOURS[0])
+    ax.set_ylim(rows[-1] + 0.5, -0.5)
+    ax.set_yticks([*range(len(means)), *rows], [*means.index, *names])
     ax.set_xticks([])
     ax.figure.colorbar(image, ax=ax, pad=0.01, label=_axis_label(_name(part)))
-    dots = ax.inset_axes((0.0, -0.06 * len(names) - 0.02, 1.0, 0.06 * len(names)))
-    for row, name in enumerate(names):
-        there = [i for i, subset in enumerate(members) if name in subset]
-        dots.scatter(there, [row] * len(there), s=min(60.0, 1200.0 / len(members)), color=COLOURS[0])
-    dots.set(xlim=ax.get_xlim(), ylim=(len(names) - 0.5, -0.5))
-    dots.set_yticks(range(len(names)), names)
-    dots.set_xticks([])
     note = f"{len(members)} combinations of modalities; a dot below is a present modality"
     ax.set_title(_title(part, note), loc="left", fontsize=10)
     return ax
