@@ -32,7 +32,7 @@ class ActionMAEConfig:
     """Attention heads; must divide ``d_model``."""
     n_layers: int = 2
     """Transformer layers of the encoder, and as many of the decoder."""
-    n_memory: int = 4
+    n_memory: int = 1
     """K, the number of learnt memory tokens, at least 1."""
     dropout: float = 0.1
     """Dropout in the branches and the transformers."""
