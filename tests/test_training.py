@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from polymodal import training
 from polymodal.batch import Task
 from polymodal.errors import ConfigError, LabelError, MissingExtraError, TrainingError, TrainingWarning
 from polymodal.progress import Progress, progress
-from polymodal.training import Rows, TrainingConfig, choose_device, epoch_batches, fit, validation_loss
+from polymodal.training import TrainingConfig, choose_device, fit, precision
+from polymodal.training import rows as training_rows
+from polymodal.training.rows import Rows, epoch_batches
+from polymodal.training.validation import validation_loss
 from tiny_method import rows, tiny
 
 SHORT = TrainingConfig(max_epochs=4, batch_size=16)
@@ -88,7 +90,7 @@ def test_no_share_leaves_batches_as_they_fall():
 def test_streamed_rows_equal_resident_rows(monkeypatch):
     validation = rows(30, 30, seed=1)
     resident, resident_history = fitted(validation=validation)
-    monkeypatch.setattr(training, "memory_for_data", lambda device: 0.0)
+    monkeypatch.setattr(training_rows, "memory_for_data", lambda device: 0.0)
     assert not Rows(rows(), torch.device("cpu")).resident
     streamed, streamed_history = fitted(validation=validation)
     assert same(resident, streamed)
@@ -196,7 +198,7 @@ def test_validation_in_pieces_is_validation_at_once(monkeypatch):
     method, batch = tiny().eval(), rows(50, 40, seed=1)
     with torch.no_grad():
         at_once = validation_loss(method, Rows(batch, torch.device("cpu")))
-        monkeypatch.setattr(training, "ROWS_PER_PASS", 7)
+        monkeypatch.setattr(training_rows, "ROWS_PER_PASS", 7)
         assert validation_loss(method, Rows(batch, torch.device("cpu"))) == pytest.approx(at_once, rel=1e-9)
 
 
@@ -396,6 +398,6 @@ def test_gradients_are_clipped_by_norm():
 
     linear = nn.Linear(3, 1)
     total = 1e3 * linear(torch.ones(4, 3)).sum()
-    precision = training.Precision("float32", torch.device("cpu"))
-    precision.descend(total, Watched(linear.parameters(), lr=0.1), clip=0.5)
+    full = precision.Precision("float32", torch.device("cpu"))
+    full.descend(total, Watched(linear.parameters(), lr=0.1), clip=0.5)
     assert seen == [pytest.approx(0.5, rel=1e-4)]
