@@ -1,6 +1,7 @@
 """Bench: the same draws for every method, hidden labels gone, runs that resume, the promised keys."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from polymodal import bench
 from polymodal.data.readers import Dataset
-from polymodal.errors import ConfigError, DataError, PolymodalError
+from polymodal.errors import ConfigError, DataError, PolymodalError, PresenceWarning
 from polymodal.schema import Vector
 
 KEYS = ["dataset", "method", "seed", "labels", "subset", "metric", "value"]
@@ -136,6 +137,16 @@ def test_the_same_cell_gives_the_same_rows():
     cell = bench.Cell("toy", "robult", 0, 0.5, 0.2, settings=(("max_epochs", 2), ("device", "cpu")))
     once, again = (bench.fitted(toy(), cell)[1].rows for _ in range(2))
     assert once == again
+
+
+def test_warnings_are_kept_for_the_record_and_others_shown():
+    with pytest.warns(DeprecationWarning, match="old"), bench.kept_warnings() as kept:  # noqa: PT031
+        warnings.warn("alone", PresenceWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert kept == ["alone"]
+    cell = fast_cells()[0]
+    results = [bench.Result(cell, [], {"warnings": said}) for said in ([], ["a", "a"], ["a"])]
+    assert bench.said(results) == ["a (2 of the runs)"]
 
 
 def test_a_named_split_is_named_in_the_table():

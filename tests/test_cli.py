@@ -1,9 +1,11 @@
 """The command line: every verb once on small data, the rules of tables, and errors in one line."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
-import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,8 @@ from polymodal.errors import ConfigError, DataError
 
 
 @pytest.fixture
-def command(capsys, monkeypatch):
+def command(capsys):
     """Run one command; gives (exit code, standard output, standard error)."""
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main sets its own
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stopped:
@@ -67,6 +68,36 @@ def test_info_says_what_is_in_a_model(command, model):
     assert "Tabular age, site" in out
     assert "no, yes" in out
     assert "d_latent=8" in out
+
+
+def test_a_row_without_any_input_is_one_line_of_warning(command, model, tmp_path):
+    (tmp_path / "t.csv").write_text("age,site,e0,e1\n41,b,,\n,,,\n,,,\n")
+    code, _, err = command("predict", model, tmp_path / "t.csv", "--out", tmp_path / "p.csv")
+    assert code == 0
+    assert err.startswith("warning: 2 of 3 rows have no modality at all")
+    assert err.count("\n") == 1
+
+
+def test_sequences_come_in_json_lines(command, tmp_path):
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "pulse": (random.normal(size=3 + i % 4) + i % 2).tolist() if i % 4 else None,
+            "emb": (random.normal(size=3) + i % 2).tolist(),
+            "y": i % 2 if i % 3 else None,
+        }
+        for i in range(60)
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    modalities = ("--series", "heart=pulse", "--vector", "emb=emb")
+    code, out, _ = command(
+        "fit", tmp_path / "t.jsonl", "--target", "y", "--out", tmp_path / "m", *modalities, *QUICK
+    )
+    assert code == 0
+    assert "60 rows, 40 of them labelled" in out
+    code, _, _ = command("predict", tmp_path / "m", tmp_path / "t.jsonl", "--out", tmp_path / "p.jsonl")
+    assert code == 0
+    assert set(tables.read(tmp_path / "p.jsonl")["prediction"]) <= {0, 1}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -302,20 +333,19 @@ def test_parquet_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "regression", "labels", "missing"),
+    ("column", "regression", "labels"),
     [
-        (pd.Series(["a", None, "NA"]), False, ["a", None, "NA"], None),
-        (pd.Series([0.0, np.nan, 2.0]), False, [0, -1, 2], -1),
-        (pd.Series([-1.0, np.nan, 1.0]), False, [-1, -2, 1], -2),
-        (pd.Series([-1, 1, 1]), False, [-1, 1, 1], None),
-        (pd.Series([True, False, True]), False, ["True", "False", "True"], None),
-        (pd.Series([0.0, np.nan, 2.0]), True, [0.0, np.nan, 2.0], None),
+        (pd.Series(["a", None, "NA"]), False, ["a", None, "NA"]),
+        (pd.Series([-1.0, np.nan, 2.0]), False, [-1, None, 2]),
+        (pd.Series([-1, 1, 1]), False, [-1, 1, 1]),
+        (pd.Series([True, None, False], dtype=object), False, [True, None, False]),
+        (pd.Series([0.0, np.nan, 2.0]), True, [0.0, np.nan, 2.0]),
     ],
 )
-def test_an_empty_target_is_unlabelled(column, regression, labels, missing):
-    found, marker = cli._labels(column, regression=regression)
-    assert marker == missing
-    np.testing.assert_array_equal(found, labels)
+def test_an_empty_target_is_unlabelled(column, regression, labels):
+    found = cli._labels(column, regression=regression).tolist()
+    np.testing.assert_equal(found, labels)
+    assert [type(label) for label in found] == [type(label) for label in labels]
 
 
 # ---- what is loaded --------------------------------------------------------------------------------------
@@ -331,3 +361,26 @@ def test_help_loads_nothing_heavy():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--target" in found.stdout
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+# ---- words that run --------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+
+
+def documented_commands():
+    block = re.search(r"```bash\n(.*?)```", PAGE, re.DOTALL)[1]
+    return [shlex.split(line, comments=True) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("words", documented_commands(), ids=lambda words: words[1])
+def test_documented_options_exist(command, words):
+    code, out, _ = command(words[1], "--help")
+    assert code == 0
+    assert all(word in out for word in words if word.startswith("--"))
+
+
+def test_the_documented_config_is_read(tmp_path):
+    path = tmp_path / "fit.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)[1])
+    assert cli._read_config(path)["set"] == {"weighting": "l2"}

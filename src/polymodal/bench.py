@@ -18,6 +18,8 @@ import json
 import os
 import platform
 import time
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ from polymodal import methods as registry
 from polymodal.batch import TaskKind
 from polymodal.data import missingness, readers, splits
 from polymodal.data.readers import Dataset
-from polymodal.errors import ConfigError, PolymodalError
+from polymodal.errors import ConfigError, PolymodalError, PolymodalWarning
 from polymodal.estimators import MethodClassifier, MethodRegressor, subset_table
 from polymodal.evaluation import COLUMNS, RATES
 from polymodal.methods import floors
@@ -233,7 +235,7 @@ class Result:
     Attributes:
         cell: which.
         rows: its lines of the tidy table.
-        record: hashes, seconds, parameters: what an auditor asks.
+        record: hashes, seconds, parameters, warnings: what an auditor asks.
     """
 
     cell: Cell
@@ -263,7 +265,7 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
     given = problem(
         dataset, seed=cell.seed, labels=cell.labels, missing_train=cell.missing_train, split=cell.split
     )
-    with one_thread():
+    with one_thread(), kept_warnings() as kept:
         start = time.perf_counter()
         estimator = build(cell, dataset)
         more = {"groups": given.groups_train} if cell.method in registry.METHODS else {}
@@ -290,6 +292,7 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
         "n_parameters": n_parameters(estimator),
         "stopping_rule": getattr(estimator, "stopping_rule_", None),
         "n_epochs": getattr(estimator, "n_iter_", None),
+        "warnings": kept,
     }
     return estimator, Result(cell, to_rows(table), record)
 
@@ -302,7 +305,7 @@ def build(cell: Cell, dataset: Dataset) -> Any:
         return floors.FLOORS[cell.method](dataset.modalities, random_state=cell.seed, **settings)
     cls = MethodRegressor if dataset.task == "regression" else MethodClassifier
     own = {name: settings.pop(name) for name in cls().get_params() if name in settings}
-    return cls(cell.method, dataset.modalities, settings=settings, random_state=cell.seed, **own)
+    return cls(cell.method, dataset.modalities, settings=settings, random_state=cell.seed, floors=False, **own)
 
 
 def n_parameters(estimator: Any) -> int | None:
@@ -325,6 +328,12 @@ def to_table(results: Iterable[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": np.float64})
 
 
+def said(results: Iterable[Result]) -> list[str]:
+    """The warnings of all cells, each once, with how many cells gave it."""
+    counts = Counter(text for result in results for text in set(result.record["warnings"]))
+    return [f"{text} ({n} of the runs)" for text, n in counts.items()]
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for torch and the linear algebra: the same figures however many cells run at once."""
@@ -335,6 +344,24 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def kept_warnings() -> Iterator[list[str]]:
+    """Keep this library's warnings for the record instead of showing them; all others as always."""
+    kept: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PolymodalWarning)
+        shown = warnings.showwarning
+
+        def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, PolymodalWarning):
+                kept.append(str(message))
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = keep
+        yield kept
 
 
 @lru_cache(maxsize=2)

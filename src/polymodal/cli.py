@@ -7,14 +7,14 @@ import shlex
 import sys
 import tomllib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polymodal.errors import ConfigError, DataError, PolymodalError
+from polymodal.errors import ConfigError, DataError, PolymodalError, PolymodalWarning
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,19 +41,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; an error is one line on stderr and exit code 2, with ``--debug`` its trace."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PolymodalWarning)
+        warnings.showwarning = _warn_once()
+        code = _run([a for a in arguments if a != "--debug"], debug=debug)
+    sys.exit(code)
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
     try:
-        code = app([a for a in arguments if a != "--debug"], prog_name="polymodal", standalone_mode=False)
+        code = app(arguments, prog_name="polymodal", standalone_mode=False)
     except (PolymodalError, OSError, UsageError) as error:
         if debug:
             raise
         words = error.format_message() if isinstance(error, UsageError) else str(error)
         print(f"polymodal: {' '.join(words.split())}", file=sys.stderr)
-        code = 2
+        return 2
     except (KeyboardInterrupt, typer.Abort):
         print("polymodal: stopped", file=sys.stderr)
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _warn_once() -> Callable[..., None]:
+    """A ``showwarning`` of one line, for each text once ("once" as a filter forgets when filters change)."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            _warn(message)
+
+    return show
+
+
+def _warn(message: Warning | str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 @app.callback()
@@ -163,7 +186,7 @@ def evaluate(
             f"evaluate needs true labels; column {target!r} of {table} is empty; name another one"
         )
     fitted = estimators.load(model)
-    y, _ = _labels(rows[target], regression=is_regressor(fitted))
+    y = _labels(rows[target], regression=is_regressor(fitted))
     report = fitted.subset_report(rows, y, metrics=_split(metrics), dataset=table.stem)
     if out is not None:
         bench.write_json(out, bench.to_rows(report))
@@ -209,6 +232,8 @@ def bench(
     command = shlex.join(["polymodal", *sys.argv[1:]])
     results = bench.run(chosen, data=data, jobs=jobs, out=out, command=command)
     _print(evaluation.show(bench.to_table(results), floors=floors.FLOORS))
+    for warning in bench.said(results):
+        _warn(warning)
 
 
 @app.command()
@@ -332,10 +357,10 @@ def _fitted(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     rows = tables.read(asked["table"])
     target = _column(rows, asked["target"])
     regression = _is_regression(target, asked.get("task"))
-    y, missing_label = _labels(target, regression=regression)
+    y = _labels(target, regression=regression)
     cls = MethodRegressor if regression else MethodClassifier
     own = {"random_state": asked.get("seed", 0), "verbose": True}
-    own |= {} if regression else {"missing_label": missing_label}
+    own |= {} if regression else {"missing_label": None}  # an empty cell is unlabelled, and nothing else
     own |= {"max_epochs": asked["epochs"]} if "epochs" in asked else {}
     names = set(cls().get_params()) - {"method", "modalities", "settings"}
     own |= {name: value for name, value in asked["set"].items() if name in names}
@@ -377,24 +402,19 @@ def _is_regression(target: pd.Series, task: str | None) -> bool:
     return task == "regression"
 
 
-def _labels(column: pd.Series, *, regression: bool) -> tuple[np.ndarray, int | None]:
-    """(n,) labels of a column whose empty cells are unlabelled, and the number that stands for these.
-
-    Whole numbers stay whole: with empty cells among them, -1 or a number below all of them marks these.
-    """
+def _labels(column: pd.Series, *, regression: bool) -> np.ndarray:
+    """(n,) labels of a column, None or NaN where its cell is empty; whole numbers stay whole despite gaps."""
     import numpy as np
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    from pandas.api.types import is_float_dtype, is_numeric_dtype
 
-    known = column.notna().to_numpy()
-    if is_bool_dtype(column) or not is_numeric_dtype(column):
-        return np.array(
-            [str(v) if k else None for v, k in zip(column, known, strict=True)], dtype=object
-        ), None
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if regression or (values[known] % 1 != 0).any():
-        return values, None
-    missing = min(-1, int(values[known].min(initial=0)) - 1)
-    return np.where(known, values, missing).astype(np.int64), None if known.all() else missing
+    if regression and is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    whole = is_float_dtype(column) and not (column.dropna() % 1 != 0).any()
+    cells = [
+        None if empty else int(cell) if whole else cell
+        for cell, empty in zip(column, column.isna(), strict=True)
+    ]
+    return np.array(cells, dtype=object)
 
 
 def _predictions(model: Any, rows: pd.DataFrame) -> pd.DataFrame:

@@ -46,7 +46,9 @@ def run(out: Path, show: Show) -> None:
         f"Training Robult and {len(FLOORS)} floors on {DATASET}: {LABELS:.0%} of the labels, "
         f"{MISSING_TRAIN:.0%} of the training inputs absent, {N_SEEDS} seeds."
     )
-    cells = _cells()
+    cells = bench.cells(
+        DATASET, [METHOD, *FLOORS], seeds=range(N_SEEDS), labels=[LABELS], missing_train=MISSING_TRAIN
+    )
     jobs = min(os.cpu_count() or 1, MAX_JOBS)
     results = bench.run(cells, jobs=jobs, models={cells[0].key: out / "model"})
     bench.write(out / "results.json", results, command="polymodal demo")
@@ -57,18 +59,6 @@ def run(out: Path, show: Show) -> None:
     show(evaluation.show(table, METRIC, floors=FLOORS))
     for line in [*verdict(table), "", *_next(out)]:
         show(line)
-
-
-def _cells() -> list[bench.Cell]:
-    """Robult's cells first: they take longest, and the floors then fill the gaps between processes."""
-    cells = bench.cells(
-        DATASET,
-        [METHOD, *FLOORS],
-        seeds=range(N_SEEDS),
-        labels=[LABELS],
-        missing_train=MISSING_TRAIN,
-    )
-    return sorted(cells, key=lambda cell: cell.method != METHOD)
 
 
 def verdict(table: pd.DataFrame, *, method: str = METHOD, metric: str = METRIC) -> list[str]:
