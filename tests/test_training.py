@@ -11,8 +11,9 @@ from torch import nn
 
 from polymodal.batch import Task
 from polymodal.errors import ConfigError, LabelError, MissingExtraError, TrainingError, TrainingWarning
+from polymodal.methods.base import Stage
 from polymodal.progress import Progress, progress
-from polymodal.training import TrainingConfig, choose_device, fit, precision
+from polymodal.training import TrainingConfig, choose_device, fit, loop, precision
 from polymodal.training import rows as training_rows
 from polymodal.training.rows import Rows, epoch_batches
 from polymodal.training.validation import validation_loss
@@ -246,6 +247,26 @@ def test_each_stage_trains_its_own_part_and_only_the_last_selects():
     assert not torch.equal(start["branches.a.weight"], seen["second"]["branches.a.weight"])
     assert not torch.equal(start["branches.b.weight"], before.state_dict()["branches.b.weight"])
     assert all(p.requires_grad and p.grad is None for p in before.parameters())
+
+
+@pytest.mark.parametrize(
+    ("shares", "epochs"), [((0.3, 0.7), (3, 7)), ((0.01, 0.99), (1, 10)), ((0.0, 1.0), (0, 10))]
+)
+def test_stages_get_their_share_of_the_epochs(shares, epochs):
+    method = tiny()
+    method.stages = lambda: (Stage(name, share) for name, share in zip("ab", shares, strict=True))
+    _, history = fitted(method, config=TrainingConfig(max_epochs=10, batch_size=64))
+    assert tuple(sum(entry["stage"] == name for entry in history) for name in "ab") == epochs
+
+
+def test_the_learning_rate_warms_up():
+    optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))], "lr": 0.5, "full_lr": 0.5}])
+    rates = []
+    for step in range(1, 101):
+        loop.warm_up(optimizer, step / 100)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(0.25)
+    assert rates[1:] == [0.5] * 99
 
 
 def test_a_loss_learns():

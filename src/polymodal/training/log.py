@@ -25,12 +25,15 @@ def written(config: TrainingConfig, history: Sequence[Mapping[str, Any]]) -> Ite
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "history.jsonl").open("w", encoding="utf-8") as lines, _events(config) as event:
 
-        def write(entry: Mapping[str, Any]) -> None:
+        def line(entry: Mapping[str, Any]) -> None:
             print(json.dumps({k: _json_value(v) for k, v in entry.items()}), file=lines, flush=True)
+
+        def write(entry: Mapping[str, Any]) -> None:
+            line(entry)
             event(entry)
 
         for entry in history:
-            write(entry)
+            line(entry)
         yield write
 
 

@@ -136,8 +136,8 @@ def run_stage(run: Run, stage: Stage, number: int, *, last: bool) -> None:
 
 
 def n_epochs(stage: Stage, config: TrainingConfig) -> int:
-    """Epochs of a stage."""
-    return max(1, round(stage.share * config.max_epochs))
+    """Epochs of a stage: its share, at least one; none for a share of 0."""
+    return max(1, round(stage.share * config.max_epochs)) if stage.share > 0 else 0
 
 
 def make_optimizer(method: Method, stage: Stage) -> torch.optim.AdamW:
@@ -183,10 +183,10 @@ def train_step(run: Run, batch: Batch, step: Step, optimizer: torch.optim.Optimi
     return losses
 
 
-def warm_up(optimizer: torch.optim.Optimizer, progress: float) -> None:
+def warm_up(optimizer: torch.optim.Optimizer, done: float) -> None:
     """Raise the learning rates linearly over the first part of a stage; constant after it."""
     for group in optimizer.param_groups:
-        group["lr"] = group["full_lr"] * min(1.0, progress / WARM_UP)
+        group["lr"] = group["full_lr"] * min(1.0, done / WARM_UP)
 
 
 class Means:
