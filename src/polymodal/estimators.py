@@ -32,10 +32,18 @@ from polymodal.data.labels import Labels, read_classes, read_label_sets, read_va
 from polymodal.data.preprocessing import Inputs, Preprocessor
 from polymodal.errors import CheckpointError, ConfigError, LabelError, PresenceWarning
 from polymodal.methods.base import Method
+from polymodal.methods.floors import FLOORS, Floor
 from polymodal.schema import Modality, from_json, to_json
 
+FLOORS_BESIDE = ("majority", "late_fusion")
+"""Floors that every estimator learns beside its method, for its subset report."""
+MAX_FLOOR_ROWS = 10_000
+"""Labelled rows that these floors learn from, at most: they must not cost more than the method."""
 ROWS_PER_CHUNK = 8192
 """Rows read, prepared and predicted at a time: bounds the memory of prediction, whatever the input's size."""
+
+
+_FLOOR = "floor/"  # tensors of the floors, in a saved model
 
 
 # ---- from arrays to tensors ------------------------------------------------------------------------
@@ -87,6 +95,7 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
     # The parameters that every estimator has; each class spells them out in its own constructor.
     modalities: Mapping[str, Modality] | None
     validation_fraction: float
+    floors: bool
     device: str
     random_state: Any
     verbose: bool
@@ -172,7 +181,24 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         method.drop_training_parts()
         self.stopping_rule_ = rule
         self._keep(method, preprocessor, schema, labels, X)
+        self.floors_ = self._fit_floors(X, labels, seed) if self.floors else {}
         return self
+
+    def _fit_floors(self, X: Any, labels: Labels, seed: int) -> dict[str, Floor]:
+        """The floors of the subset report, on the same labelled rows."""
+        rows = np.flatnonzero(labels.labelled)
+        if len(rows) > MAX_FLOOR_ROWS:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_FLOOR_ROWS, replace=False))
+        X, y = door.take(X, rows), labels.values[rows]
+        if labels.kind == "multiclass":
+            y = labels.classes[y]
+        task: Any = "regression" if labels.kind == "regression" else "classification"
+        missing_label = getattr(self, "missing_label", None)
+        floors = {
+            name: FLOORS[name](self.modalities_, task=task, missing_label=missing_label, random_state=seed)
+            for name in FLOORS_BESIDE
+        }
+        return {name: floor.fit(X, y) for name, floor in floors.items()}
 
     def _judged_settings(self) -> training.TrainingConfig:
         if not (isinstance(self.validation_fraction, int | float) and 0 <= self.validation_fraction < 1):
@@ -328,7 +354,10 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
     def subset_report(
         self, X: Any, y: Any, *, metrics: Sequence[str] | None = None, dataset: str = "", seed: int = 0
     ) -> pd.DataFrame:
-        """Every combination of modalities x metric, as a tidy table.
+        """Every combination of modalities x metric, beside simple floors, as a tidy table.
+
+        The floors (class shares or mean; mean of the present modalities' linear models) learnt from the
+        same labelled rows as the method, from at most ``MAX_FLOOR_ROWS`` of them.
 
         Args:
             X: n rows, as for ``predict``.
@@ -341,9 +370,12 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
             Columns dataset, method, seed, labels, subset, metric, value.
         """
         check_is_fitted(self)
-        return subset_table(
-            self, X, y, metrics=metrics, dataset=dataset, method=self._method_name(), seed=seed
-        )
+        models = {self._method_name(): self, **self.floors_}
+        tables = [
+            subset_table(model, X, y, metrics=metrics, dataset=dataset, method=name, seed=seed)
+            for name, model in models.items()
+        ]
+        return pd.concat(tables, ignore_index=True)
 
     def _evaluation_labels(self, y: Any, n: int) -> Labels:
         raise NotImplementedError
@@ -370,8 +402,12 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
             "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", [])] or None,
             "stopping_rule": self.stopping_rule_,
             "history": _json_history(self.history_),
+            "floors": {},
         }
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.method_.state_dict().items()}
+        for name, floor in self.floors_.items():
+            config["floors"][name], learnt = floor.state()
+            tensors |= {f"{_FLOOR}{name}/{key}": torch.from_numpy(np.asarray(a)) for key, a in learnt.items()}
         checkpoint.save_directory(
             path, tensors=tensors, config=config, preprocessing=preprocessing, preprocessing_arrays=arrays
         )
@@ -395,11 +431,12 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         preprocessor = Preprocessor.from_state(saved.preprocessing, saved.preprocessing_arrays)
         method = cls(preprocessor.inputs, Task(**config["task"]), methods.configure(cls, config["method_config"]))
         method.drop_training_parts()
-        method.load_state_dict(saved.tensors)
+        method.load_state_dict({k: v for k, v in saved.tensors.items() if not k.startswith(_FLOOR)})
         self.method_ = method.to(training.choose_device(device)).eval()
         self.preprocessor_ = preprocessor
         self.modalities_ = from_json(config["modalities"])
         self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
+        self.floors_ = {name: _floor_of(saved, name) for name in FLOORS_BESIDE if name in config["floors"]}
         self.history_ = config["history"]
         self.n_iter_ = len(self.history_)
         self.stopping_rule_ = config["stopping_rule"]
@@ -431,6 +468,7 @@ class MethodClassifier(ClassifierMixin, _MethodEstimator):
         precision: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         checkpoint_dir: folder for a checkpoint each epoch; None for none.
         log_dir: folder for ``history.jsonl``; None for none.
+        floors: also learn the simple floors that ``subset_report`` shows beside the method.
         missing_label: the integer label of an unlabelled row; None: there is no such label.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         random_state: seed; the same seed gives the same weights.
@@ -459,6 +497,7 @@ class MethodClassifier(ClassifierMixin, _MethodEstimator):
         precision: str = "auto",
         checkpoint_dir: str | None = None,
         log_dir: str | None = None,
+        floors: bool = True,
         missing_label: int | None = -1,
         device: str = "auto",
         random_state: Any = None,
@@ -475,6 +514,7 @@ class MethodClassifier(ClassifierMixin, _MethodEstimator):
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.log_dir = log_dir
+        self.floors = floors
         self.missing_label = missing_label
         self.device = device
         self.random_state = random_state
@@ -552,6 +592,7 @@ class MethodRegressor(RegressorMixin, _MethodEstimator):
         precision: str = "auto",
         checkpoint_dir: str | None = None,
         log_dir: str | None = None,
+        floors: bool = True,
         device: str = "auto",
         random_state: Any = None,
         verbose: bool = False,
@@ -567,6 +608,7 @@ class MethodRegressor(RegressorMixin, _MethodEstimator):
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.log_dir = log_dir
+        self.floors = floors
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -641,6 +683,7 @@ class RobultClassifier(MethodClassifier):
         precision: str = "auto",
         checkpoint_dir: str | None = None,
         log_dir: str | None = None,
+        floors: bool = True,
         missing_label: int | None = -1,
         device: str = "auto",
         random_state: Any = None,
@@ -666,6 +709,7 @@ class RobultClassifier(MethodClassifier):
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.log_dir = log_dir
+        self.floors = floors
         self.missing_label = missing_label
         self.device = device
         self.random_state = random_state
@@ -708,6 +752,7 @@ class RobultRegressor(MethodRegressor):
         precision: str = "auto",
         checkpoint_dir: str | None = None,
         log_dir: str | None = None,
+        floors: bool = True,
         device: str = "auto",
         random_state: Any = None,
         verbose: bool = False,
@@ -732,6 +777,7 @@ class RobultRegressor(MethodRegressor):
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.log_dir = log_dir
+        self.floors = floors
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -852,6 +898,12 @@ def _json_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in epoch.items()}
         for epoch in history
     ]
+
+
+def _floor_of(saved: checkpoint.Saved, name: str) -> Floor:
+    prefix = f"{_FLOOR}{name}/"
+    arrays = {k.removeprefix(prefix): v.numpy() for k, v in saved.tensors.items() if k.startswith(prefix)}
+    return FLOORS[name].from_state(saved.config["floors"][name], arrays)
 
 
 def _classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
