@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from batches import MIXED, SERIES, TASKS, VECTORS, random_batch, spoilt
 
+from batches import MIXED, SERIES, TASKS, VECTORS, random_batch, spoilt
 from polymodal import methods
 from polymodal.batch import Batch
 from polymodal.errors import ConfigError
@@ -247,7 +247,7 @@ def test_saved_parts_predict_the_same(case):
 
 
 def test_unknown_names_are_refused_with_a_guess():
-    with pytest.raises(ConfigError, match="a method is one of robult.*'robolt' came; did you mean 'robult'"):
+    with pytest.raises(ConfigError, match=r"a method is one of robult.*'robolt' came; did you mean 'robult'"):
         methods.get("robolt")
     with pytest.raises(ConfigError, match="'temprature' came; did you mean 'temperature'"):
         methods.configure(methods.get("robult"), {"temprature": 1.0})

@@ -84,6 +84,8 @@ def pseudo_label_figures(space: Space) -> Iterator[tuple[str, float]]:
 def modality_figures(space: Space, i: int, rows: Tensor) -> Iterator[tuple[str, float]]:
     """Figures of modality i over the rows (K,) that have it."""
     s, z = space.synergy[rows], space.redundant[rows, i]
+    classes = space.classes[rows]
+    classes = F.one_hot(classes, int(classes.max()) + 1).float()
     yield "alignment", float(alignment(s, z))
     yield "uniformity", float(uniformity(z))
     yield "spread", spread(F.normalize(z, dim=-1))
@@ -93,8 +95,8 @@ def modality_figures(space: Space, i: int, rows: Tensor) -> Iterator[tuple[str, 
         yield "unique_norm", length
         yield "unique_spread", spread(u) / max(length, 1e-12)
         yield "unique_predicts_shared", ridge_r2(u, F.normalize(z, dim=-1))
-        classes = space.classes[rows]
-        yield "unique_predicts_class", ridge_r2(u, F.one_hot(classes, int(classes.max()) + 1).float())
+        yield "unique_predicts_class", ridge_r2(u, classes)
+    yield "input_tells_class", unbiased_cka(summary(space.batch, space.batch.names[i])[rows], classes)
     others = [j for j in range(len(space.batch.names)) if j != i]
     company = space.batch.presence[rows][:, others].any(dim=1)
     if int(company.sum()) >= MIN_ROWS:
@@ -310,9 +312,12 @@ def judge_pseudo_labels(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def judge_modalities(last: Mapping[str, Any]) -> Iterator[str]:
     """A modality that predicts nothing, and two that are one."""
-    agreement = dict(by_modality(last, "agreement"))
+    # Few labels are soon learnt by heart, so being right on them is no proof: a modality at chance also
+    # disagrees with the others on all rows, and its inputs lie without any regard to the classes.
+    agreement, told = dict(by_modality(last, "agreement")), dict(by_modality(last, "input_tells_class"))
     for name, gain in by_modality(last, "branch_gain"):
-        if gain < 0.02 or agreement.get(name, 1.0) < 0.05:
+        strange = agreement.get(name, 1.0) < 0.3 and told.get(name, 1.0) < 0.02
+        if gain < 0.02 or strange:
             yield (
                 f"modality {name!r} predicts no better than chance ({gain:+.2f} above it on labelled rows, "
                 f"agreement {agreement.get(name, 1.0):.2f} with the others); check its columns or drop it"
