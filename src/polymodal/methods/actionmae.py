@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import Branches, Transformer
@@ -153,12 +153,14 @@ class ActionMAE(Method):
         c = self.config
         self.branches = Branches(self.inputs, c.d_model, dropout=c.dropout)
         self.token_norm = nn.LayerNorm(c.d_model)
+        # NOTE[DIFF 5]: a learnt position, and one that is added.
         self.position = small_normal(len(self.inputs), c.d_model)
         self.memory = small_normal(c.n_memory, c.d_model)
         self.mask_token = small_normal(c.d_model)
         self.encoder = Transformer(c.d_model, c.n_heads, c.n_layers, c.dropout)
         self.decoder = Transformer(c.d_model, c.n_heads, c.n_layers, c.dropout)
         self.to_token = nn.Linear(c.d_model, c.d_model)
+        # NOTE[DIFF 6]: one linear layer over the filled row is the published sum of one a modality.
         self.head = nn.Linear(len(self.inputs) * c.d_model, task.n_outputs)
 
     def forward(self, batch: Batch) -> Output:

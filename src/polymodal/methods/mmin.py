@@ -85,7 +85,7 @@ def mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 
 
 class Cascade(nn.Module):
-    """Cascade residual autoencoder: each autoencoder corrects the sum of those before it (Section 3.3).
+    """Cascade residual autoencoder: each autoencoder corrects the sum of those before it.
 
     Args:
         d_in: width of what is read.
@@ -133,6 +133,7 @@ class MMIN(Method):
         d_joint = len(self.inputs) * c.d_model
         d_flagged = d_joint + len(self.inputs)
         d_hidden = 2 * c.d_model
+        # NOTE[DIFF 6]: branches as in every other method.
         self.branches = Branches(self.inputs, c.d_model, dropout=c.dropout)
         self.forward_cascade = Cascade(d_flagged, d_joint, c.d_latent, c.n_blocks)
         self.head = mlp([c.n_blocks * c.d_latent, d_hidden, d_hidden, task.n_outputs], c.dropout)
@@ -181,6 +182,7 @@ class MMIN(Method):
         """The task's loss on labelled rows; in the second stage imagination and the way back, on all rows."""
         at = output.latents
         terms = {"task": self.supervised_loss(batch, at["logits"])}
+        # NOTE[DIFF 5]: the first stage takes rows that lack modalities too.
         if step.stage == "pretrain":
             return terms
         # NOTE[DIFF 3]: targets are the hidden modalities alone; the published target also holds what the
