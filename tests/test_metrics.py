@@ -43,7 +43,13 @@ def loop_f1(truth, decided):
 
 
 def loop_auroc(truth, score):
-    pairs = [(p, q) for p, t in zip(score, truth, strict=True) if t for q, u in zip(score, truth, strict=True) if not u]
+    pairs = [
+        (p, q)
+        for p, t in zip(score, truth, strict=True)
+        if t
+        for q, u in zip(score, truth, strict=True)
+        if not u
+    ]
     return sum((p > q) + 0.5 * (p == q) for p, q in pairs) / len(pairs)
 
 
@@ -88,7 +94,9 @@ def test_ranking_metrics_equal_their_loops(name, seed):
 def test_two_classes_are_ranked_by_the_second():
     y, p = case("multiclass", n_outputs=2)
     assert value("auroc", y, p, "multiclass") == pytest.approx(loop_auroc(y == 1, p[:, 1]))
-    assert value("average_precision", y, p, "multiclass") == pytest.approx(loop_average_precision(y == 1, p[:, 1]))
+    assert value("average_precision", y, p, "multiclass") == pytest.approx(
+        loop_average_precision(y == 1, p[:, 1])
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -108,7 +116,9 @@ def test_f1_without_masks_is_scikit_learns(average):
     expected = sk.f1_score(y.astype(int), p > 0.5, average=average)
     assert value(f"{average}_f1", y, p, "multilabel") == pytest.approx(expected)
     y, p = case("multiclass")
-    assert value(f"{average}_f1", y, p, "multiclass") == pytest.approx(sk.f1_score(y, p.argmax(1), average=average))
+    assert value(f"{average}_f1", y, p, "multiclass") == pytest.approx(
+        sk.f1_score(y, p.argmax(1), average=average)
+    )
 
 
 def test_probability_losses_equal_loops():
@@ -132,7 +142,9 @@ def test_a_certain_and_wrong_row_costs_a_finite_loss():
 def test_accuracies_equal_loops():
     y, p = case("multiclass")
     decided = [int(np.argmax(row)) for row in p]
-    assert value("accuracy", y, p, "multiclass") == pytest.approx(np.mean([a == b for a, b in zip(y, decided, strict=True)]))
+    assert value("accuracy", y, p, "multiclass") == pytest.approx(
+        np.mean([a == b for a, b in zip(y, decided, strict=True)])
+    )
     recalls = [np.mean([d == c for t, d in zip(y, decided, strict=True) if t == c]) for c in range(4)]
     assert value("balanced_accuracy", y, p, "multiclass") == pytest.approx(np.mean(recalls))
     y, p = case("multilabel")
@@ -146,7 +158,9 @@ def test_accuracies_equal_loops():
 def test_values_equal_loops():
     y, p = case("regression")
     q = p[:, 0].astype(float)
-    assert value("mae", y, p, "regression") == pytest.approx(sum(abs(a - b) for a, b in zip(y, q, strict=True)) / 60)
+    assert value("mae", y, p, "regression") == pytest.approx(
+        sum(abs(a - b) for a, b in zip(y, q, strict=True)) / 60
+    )
     squares = sum((a - b) ** 2 for a, b in zip(y, q, strict=True))
     assert value("rmse", y, p, "regression") == pytest.approx(math.sqrt(squares / 60))
     assert value("r2", y, p, "regression") == pytest.approx(1 - squares / sum((a - y.mean()) ** 2 for a in y))
@@ -248,7 +262,9 @@ def test_defaults_suit_their_kind(kind):
 
 
 def test_an_unsuitable_metric_lists_the_suitable_ones():
-    with pytest.raises(ConfigError, match=r"\(regression\); 'accuracy' is not defined.*choose from mae, rmse"):
+    with pytest.raises(
+        ConfigError, match=r"\(regression\); 'accuracy' is not defined.*choose from mae, rmse"
+    ):
         choose(["accuracy"], "regression")
     with pytest.raises(ConfigError, match=r"\(multiclass\); 'acuracy' is unknown; choose from accuracy, "):
         evaluate(["acuracy"], np.zeros(1, dtype=int), np.ones((1, 2)), "multiclass")
