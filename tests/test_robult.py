@@ -441,10 +441,11 @@ def test_monitored_figures_equal_loops():
     method, batch = example(n_rows=30, weighting="rbf")
     all_losses(method, batch)
     method.eval()
-    output, monitor = method(batch), torch.randint(3, (30,))
+    with torch.no_grad():
+        output, monitor = method(batch), torch.randint(3, (30,))
     found = method.diagnostics(batch, output, monitor)
     classes, _ = method.classes(batch, output.prediction)
-    s = nn.functional.normalize(method.synergy(batch, output.latents["hidden"]), dim=1)
+    s = nn.functional.normalize(method.synergy(batch, output.latents["hidden"]).detach(), dim=1)
     weights = {True: [], False: []}
     for i in range(3):
         known = method.reference[i][~method.reference[i].isnan()]
