@@ -3,7 +3,8 @@
 import math
 import re
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from batches import MIXED, TASKS, VECTORS, random_batch
 from polymodal.batch import Batch, Input, Task
 from polymodal.errors import ConfigError, DataError, TrainingWarning
 from polymodal.losses import Reference
-from polymodal.methods import robult_diagnostics
+from polymodal.methods import robult, robult_diagnostics
 from polymodal.methods.base import Step
 from polymodal.methods.robult import N_REFERENCE, Robult, RobultConfig
 from polymodal.training import TrainingConfig, fit
@@ -368,6 +369,27 @@ def test_mosi_pads_short_series_and_refuses_long_ones():
     )
     with pytest.raises(DataError, match=rule):
         method(replace(batch, values=longer, lengths=lengths))
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "robult.md").read_text()
+
+
+def test_the_page_lists_every_difference():
+    marked = set(re.findall(r"NOTE\[DIFF (\d+)\]", Path(robult.__file__).read_text()))
+    listed = set(re.findall(r"^(\d+)\. ", PAGE.partition("leaves it open\nMarked")[2], re.MULTILINE))
+    assert marked == listed != set()
+
+
+def test_the_page_lists_every_setting_and_figure():
+    batch = blobs()
+    method = Robult((Input("a", "vector", 5), Input("b", "vector", 4)), Task("multiclass", 3))
+    history = short_fit(method, batch, monitor=batch.y)
+    figures = {key.partition("/")[0] for key in history[-1]}
+    figures -= {"stage", "epoch", "loss", "learning_rate", "seconds", "warnings"}
+    settings = {field.name for field in fields(RobultConfig)}
+    assert all(f"`{name}" in PAGE for name in figures | settings)
 
 
 # ---- settings ------------------------------------------------------------------------------------

@@ -212,7 +212,10 @@ class GMCBranches(nn.Module):
 
 
 class DefaultFusion(nn.Module):
-    """f_0 by default: a masked mean of the present H_i plus a set transformer over them."""
+    """f_0 by default: a masked mean of the present H_i plus a set transformer over them.
+
+    NOTE[DIFF 10]: reads whatever is present; nothing stands in for an absent modality, here or in a loss.
+    """
 
     def __init__(self, n_modalities: int, d: int, dropout: float) -> None:
         super().__init__()
@@ -224,7 +227,10 @@ class DefaultFusion(nn.Module):
 
 
 class GMCFusion(nn.Module):
-    """f_0 of the preset ``mosi``, from the raw series."""
+    """f_0 of the preset ``mosi``, from the raw series.
+
+    NOTE[DIFF 10]: an absent source's cross-modal output is zero, and so is an absent target's block.
+    """
 
     def __init__(self, inputs: Sequence[Input], d: int, dropout: float) -> None:
         super().__init__()
