@@ -682,7 +682,7 @@ def with_dropped_copies(
     """
     rows = np.flatnonzero(labelled_rows(target) & views.presence.any(axis=1))
     whole = views.presence[rows]
-    n_copies = int(np.clip(COPIED_ROWS // len(rows), 2, 30))
+    n_copies = int(np.clip(COPIED_ROWS // max(len(rows), 1), 2, 30))
     kept = [whole]
     for _ in range(n_copies):
         fate = np.where(whole, random.random_sample(whole.shape), -1.0)
@@ -713,13 +713,24 @@ class _Trees(Floor):
         raise NotImplementedError
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
-        rows = np.flatnonzero(labelled_rows(target))
+        rows = np.flatnonzero(labelled_rows(target) & views.presence.any(axis=1))
+        x = views.rows(rows).side_by_side()
         y = target[rows].argmax(axis=1) if self.kind_ == "multiclass" else target[rows, 0]
-        self.model_ = self._new_model(random.randint(2**31 - 1)).fit(views.rows(rows).side_by_side(), y)
+        self.columns_ = np.flatnonzero(~np.isnan(x).all(axis=0))  # boosting cannot bin an empty column
+        self.model_ = None  # nothing to tell apart: the prior
+        if len(np.unique(y)) > 1:
+            self.model_ = self._new_model(random.randint(2**31 - 1)).fit(x[:, self.columns_], y)
 
     def _predict(self, views: Views) -> np.ndarray:
-        x = views.side_by_side()
-        return self.model_.predict(x)[:, None] if self.kind_ == "regression" else self.model_.predict_proba(x)
+        result = np.tile(self.prior_, (len(views.presence), 1))
+        if self.model_ is None:
+            return result
+        x = views.side_by_side()[:, self.columns_]
+        if self.kind_ == "regression":
+            return self.model_.predict(x)[:, None]
+        result[:] = 0.0
+        result[:, self.model_.classes_] = self.model_.predict_proba(x)
+        return result
 
 
 class GradientBoosting(_Trees):
