@@ -1,0 +1,179 @@
+"""TABLES.md from the JSON files beside this script; no figure is typed by hand.
+
+    python experiments/robult/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from polymodal.evaluation import OBSERVED, aggregate, summarise
+from polymodal.metrics import METRICS
+
+HERE = Path(__file__).parent
+PRIMARY = {
+    "mfeat": ["accuracy"],
+    "htad": ["accuracy"],
+    "wesad": ["macro_f1"],
+    "extrasensory": ["balanced_accuracy"],
+    "av_digits": ["accuracy"],
+    "mosi/split_bclstm": ["mae", "pearson_r", "acc2_non0", "acc7"],
+    "mosi/split_clean": ["mae", "pearson_r", "acc2_non0", "acc7"],
+}
+NEURAL = ["robult", "actionmae", "mmin"]
+COLUMNS = ["observed", "all", "mean", "worst"]
+
+
+def load(name: str) -> pd.DataFrame:
+    """The tidy rows of a group of runs; undefined values become NaN."""
+    table = pd.DataFrame(json.loads((HERE / f"{name}.json").read_text()))
+    return table.astype({"value": float})
+
+
+def seconds(name: str) -> pd.Series:
+    """Median seconds of a fit, by method and data set."""
+    cells = json.loads((HERE / f"{name}.meta.json").read_text())["cells"]
+    rows = [
+        {
+            "method": cell["cell"]["name"],
+            "dataset": "/".join(filter(None, (cell["cell"]["dataset"], cell["cell"]["split"]))),
+            "seconds": cell["seconds_fit"],
+        }
+        for cell in cells
+    ]
+    return pd.DataFrame(rows).groupby(["dataset", "method"])["seconds"].median()
+
+
+def figures(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a method and one column each of all, mean and worst: (mean, std) over seeds."""
+    summary = aggregate(summarise(table))
+    chosen = summary[summary["statistic"].isin(COLUMNS)]
+    return chosen.pivot(index="method", columns="statistic", values=["mean", "std"])
+
+
+def markdown(rows: list[list[str]]) -> Iterator[str]:
+    """Lines of a Markdown table whose first row is the header."""
+    yield "| " + " | ".join(rows[0]) + " |"
+    yield "|---" * len(rows[0]) + "|"
+    for row in rows[1:]:
+        yield "| " + " | ".join(row) + " |"
+
+
+def section(table: pd.DataFrame, metric: str) -> Iterator[str]:
+    """One data set, one share of labels, one metric: methods by rows, the best of each column in bold."""
+    found = figures(table[table["metric"] == metric])
+    higher = METRICS[metric].greater_is_better
+    order = [m for m in table["method"].unique() if m in found.index]
+    rows = [["method", *COLUMNS]]
+    best = {c: found["mean"][c].max() if higher else found["mean"][c].min() for c in COLUMNS}
+    for method in order:
+        cells = []
+        for column in COLUMNS:
+            mean, std = found["mean"][column][method], found["std"][column][method]
+            text = f"{mean:.3f} ± {std:.3f}"
+            cells.append(f"**{text}**" if mean == best[column] else text)
+        rows.append([method if method not in NEURAL else f"*{method}*", *cells])
+    yield f"{metric} ({'higher' if higher else 'lower'} is better)"
+    yield ""
+    yield from markdown(rows)
+    yield ""
+
+
+def group(name: str, title: str) -> Iterator[str]:
+    """All sections of a group of runs."""
+    table = load(name)
+    yield f"## {title}"
+    yield ""
+    for dataset in table["dataset"].unique():
+        here = table[table["dataset"] == dataset]
+        for labels in sorted(here["labels"].unique()):
+            part = here[here["labels"] == labels]
+            yield f"### {dataset}, {labels:.0%} of the labels, {part['seed'].nunique()} seeds"
+            yield ""
+            for metric in PRIMARY[dataset]:
+                yield from section(part, metric)
+
+
+def one_modality() -> Iterator[str]:
+    """Robult with 5 % of the labels read through one modality; that modality's own model with all labels."""
+    table = load("main")
+    table = table[~table["subset"].str.contains("+", regex=False) & (table["subset"] != OBSERVED)]
+    yield "## One modality: Robult with 5 % of the labels, and the modality's own model with all"
+    yield ""
+    yield "The own model is the late-fusion floor's linear model of that modality. Mean ± std over 5 seeds."
+    yield ""
+    rows = [["data set", "modality", "metric", "Robult, 5 %", "own model, 5 %", "own model, 100 %"]]
+    for dataset, metrics in PRIMARY.items():
+        here = table[(table["dataset"] == dataset) & (table["metric"] == metrics[0])]
+        for modality in here["subset"].unique():
+            if modality == "n_rows":
+                continue
+            of = here[here["subset"] == modality]
+            pairs = [("robult", 0.05), ("late_fusion", 0.05), ("late_fusion", 1.0)]
+            values = [of[(of["method"] == m) & (of["labels"] == share)]["value"] for m, share in pairs]
+            rows.append([dataset, modality, metrics[0], *(f"{v.mean():.3f} ± {v.std():.3f}" for v in values)])
+    yield from markdown(rows)
+    yield ""
+
+
+def cost() -> Iterator[str]:
+    """Parameters, multiply-adds and latency, from cost.json."""
+    rows = json.loads((HERE / "cost.json").read_text())["rows"]
+    yield "## What a prediction costs"
+    yield ""
+    header = ["shape", "method", "parameters in training", "saved", "multiply-adds a row", "ms, all", "ms, one modality"]
+    body = [
+        [
+            r["shape"],
+            r["method"],
+            f"{r['parameters_in_training']:,}",
+            f"{r['parameters_saved']:,}",
+            f"{r['multiply_adds_a_row']:,}",
+            f"{r['latency_ms_all']:.2f}",
+            f"{r['latency_ms_one_modality']:.2f}",
+        ]
+        for r in rows
+    ]
+    yield from markdown([header, *body])
+    yield ""
+
+
+def fit_seconds() -> Iterator[str]:
+    """Median seconds of a fit in one thread."""
+    table = seconds("main").unstack("dataset")
+    yield "## Seconds of a fit"
+    yield ""
+    yield "Median over label shares and seeds, one thread, two runs side by side; compare within the table only."
+    yield ""
+    rows = [["method", *table.columns], *([m, *(f"{v:.1f}" for v in values)] for m, values in zip(table.index, table.to_numpy(), strict=True))]
+    yield from markdown(rows)
+    yield ""
+
+
+def main() -> None:
+    """Write TABLES.md."""
+    lines = [
+        "# Robult: tables",
+        "",
+        "Made by `python experiments/robult/tables.py` from the JSON beside it, which",
+        "`python experiments/robult/run.py --data DIR` and `python experiments/robult/cost.py` wrote.",
+        "*observed*: every test row with whatever it has; *all*: the rows with every modality; *mean* and *worst*:",
+        "over every combination of modalities.",
+        "Mean ± standard deviation over seeds; the best of each column in bold; methods in italics, the rest are floors.",
+        "",
+        *group("main", "Robult, its rivals and the floors"),
+        *group("ablations", "Ablations, 5 % of the labels"),
+        *group("missing", "Training inputs absent at random"),
+        *one_modality(),
+        *cost(),
+        *fit_seconds(),
+    ]
+    (HERE / "TABLES.md").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
