@@ -67,6 +67,7 @@ def test_info_says_what_is_in_a_model(command, model):
     assert code == 0
     assert "Tabular age, site" in out
     assert "no, yes" in out
+    assert "of its floors" in out
     assert "d_latent=8" in out
 
 
@@ -119,8 +120,11 @@ def test_evaluate_prints_and_writes_every_combination(command, model, rows_csv, 
     assert "worst" in out
     assert list(rows[0]) == ["dataset", "method", "seed", "labels", "subset", "metric", "value"]
     assert {"facts", "emb", "facts+emb"} <= {row["subset"] for row in rows}
-    observed = [r["value"] for r in rows if r["subset"] == "observed" and r["metric"] == "n_rows"]
-    assert observed == [80.0]  # rows without a label are left out
+    observed = {
+        r["method"]: r["value"] for r in rows if r["subset"] == "observed" and r["metric"] == "n_rows"
+    }
+    assert observed == dict.fromkeys(observed, 80.0)  # rows without a label are left out
+    assert {"robult", "late_fusion"} <= set(observed)
 
 
 def test_a_config_file_says_the_same_as_flags_and_flags_win(command, rows_csv, tmp_path):

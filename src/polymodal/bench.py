@@ -305,7 +305,8 @@ def build(cell: Cell, dataset: Dataset) -> Any:
         return floors.FLOORS[cell.method](dataset.modalities, random_state=cell.seed, **settings)
     cls = MethodRegressor if dataset.task == "regression" else MethodClassifier
     own = {name: settings.pop(name) for name in cls().get_params() if name in settings}
-    return cls(cell.method, dataset.modalities, settings=settings, random_state=cell.seed, floors=False, **own)
+    own |= {"floors": False}  # floors are cells of their own here
+    return cls(cell.method, dataset.modalities, settings=settings, random_state=cell.seed, **own)
 
 
 def n_parameters(estimator: Any) -> int | None:

@@ -19,6 +19,7 @@ from polymodal.errors import ConfigError, DataError, PolymodalError, PolymodalWa
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from torch import Tensor
 
     from polymodal.schema import Modality
 
@@ -190,7 +191,7 @@ def evaluate(
     report = fitted.subset_report(rows, y, metrics=_split(metrics), dataset=table.stem)
     if out is not None:
         bench.write_json(out, bench.to_rows(report))
-    _print(evaluation.show(report))
+    _print(evaluation.show(report, floors=fitted.floors_))
 
 
 @app.command()
@@ -242,9 +243,7 @@ def info(model: ModelDirectory) -> None:
     from polymodal import checkpoint
 
     saved = checkpoint.load_directory(model)
-    _print_pairs(
-        _described(saved.config) | {"numbers": f"{sum(t.numel() for t in saved.tensors.values()):,}"}
-    )
+    _print_pairs(_described(saved.config) | {"numbers": _counted(saved.tensors)})
 
 
 @app.command()
@@ -448,6 +447,14 @@ def _described(config: Mapping[str, Any]) -> dict[str, str]:
         "training": f"{len(config['history'])} epochs; {config['stopping_rule']}",
         "settings": ", ".join(f"{name}={value}" for name, value in config["method_config"].items()),
     }
+
+
+def _counted(tensors: Mapping[str, Tensor]) -> str:
+    """How many numbers the method learnt, and how many the floors beside it."""
+    counts = {True: 0, False: 0}
+    for name, tensor in tensors.items():
+        counts[name.startswith("floor/")] += tensor.numel()
+    return f"{counts[False]:,}" + (f", and {counts[True]:,} of its floors" if counts[True] else "")
 
 
 def _short(columns: Any) -> str:
