@@ -200,7 +200,7 @@ class VectorBranch(nn.Module):
 
     def __init__(self, d_in: int, d: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.network = mlp(d_in, d, d, dropout)
+        self.network = mlp(d_in, 2 * d, d, dropout)
 
     def forward(self, values: Tensor, present: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, D) values, (B,) bool present; the rows of absent ones hold a constant."""
