@@ -315,6 +315,22 @@ def test_load_refuses_an_estimator_it_does_not_know(tmp_path, fitted):
         polymodal.load(tmp_path / "other")
 
 
+def test_load_refuses_a_model_of_other_parts(tmp_path, fitted):
+    from polymodal import checkpoint
+
+    fitted.save(tmp_path / "model")
+    saved = checkpoint.load_directory(tmp_path / "model")
+    checkpoint.save_directory(
+        tmp_path / "other",
+        tensors=saved.tensors,
+        config={**saved.config, "method_config": {**saved.config["method_config"], "d_latent": 8}},
+        preprocessing=saved.preprocessing,
+        preprocessing_arrays=saved.preprocessing_arrays,
+    )
+    with pytest.raises(CheckpointError, match="fits the method that wrote it"):
+        polymodal.load(tmp_path / "other")
+
+
 def test_saved_config_is_plain_json(tmp_path, fitted):
     fitted.save(tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())

@@ -276,6 +276,7 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         self.modalities_ = schema
         self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
         self.n_iter_ = len(self.history_)
+        self.labelled_fraction_ = round(float(labels.labelled.mean()), 4)
         if labels.kind != "regression":
             self.classes_ = labels.classes
         if isinstance(X, pd.DataFrame):
@@ -372,7 +373,16 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         models = {self._method_name(): self, **self.floors_}
         tables = [
-            subset_table(model, X, y, metrics=metrics, dataset=dataset, method=name, seed=seed)
+            subset_table(
+                model,
+                X,
+                y,
+                metrics=metrics,
+                dataset=dataset,
+                method=name,
+                seed=seed,
+                labels=self.labelled_fraction_,
+            )
             for name, model in models.items()
         ]
         return pd.concat(tables, ignore_index=True)
@@ -401,6 +411,7 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
             "n_features_in": getattr(self, "n_features_in_", None),
             "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", [])] or None,
             "stopping_rule": self.stopping_rule_,
+            "labelled_fraction": self.labelled_fraction_,
             "history": _json_history(self.history_),
             "floors": {},
         }
@@ -431,7 +442,13 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         preprocessor = Preprocessor.from_state(saved.preprocessing, saved.preprocessing_arrays)
         method = cls(preprocessor.inputs, Task(**config["task"]), methods.configure(cls, config["method_config"]))
         method.drop_training_parts()
-        method.load_state_dict({k: v for k, v in saved.tensors.items() if not k.startswith(_FLOOR)})
+        try:
+            method.load_state_dict({k: v for k, v in saved.tensors.items() if not k.startswith(_FLOOR)})
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"a saved model fits the method that wrote it; {config['method']!r} of this version has other "
+                f"parts ({str(error).splitlines()[-1].strip()}); load it with the version that wrote it"
+            ) from error
         self.method_ = method.to(training.choose_device(device)).eval()
         self.preprocessor_ = preprocessor
         self.modalities_ = from_json(config["modalities"])
@@ -440,6 +457,7 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         self.history_ = config["history"]
         self.n_iter_ = len(self.history_)
         self.stopping_rule_ = config["stopping_rule"]
+        self.labelled_fraction_ = config["labelled_fraction"]
         if config["classes"] is not None:
             self.classes_ = _classes_from_json(config["classes"])
         if config["n_features_in"] is not None:
@@ -478,6 +496,7 @@ class MethodClassifier(ClassifierMixin, _MethodEstimator):
         classes_: (C,) class labels (multi-label: column numbers).
         modalities_: the modalities with their columns.
         history_: one dict an epoch; ``stopping_rule_`` says how its length was decided.
+        labelled_fraction_: share of the training rows that had a label.
         method_: the trained module.
     """
 
