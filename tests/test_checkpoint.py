@@ -4,21 +4,22 @@ import json
 import os
 import pickle
 import struct
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from polymodal import checkpoint
+from polymodal import checkpoint, methods
 from polymodal.checkpoint import Snapshot, load_checkpoint, load_directory, save_checkpoint, save_directory
 from polymodal.errors import CheckpointError, TrainingError, TrainingWarning
-from polymodal.training import TrainingConfig, fit
-from tiny_method import rows, tiny
+from polymodal.training import TrainingConfig, fit, loop
+from tiny_method import CLASSES, INPUTS, rows, tiny
 
 TIED = torch.arange(6.0).reshape(2, 3)
 MODEL = {
     "tensors": {"w": TIED, "tied": TIED, "view": TIED.T, "half": torch.ones(2, dtype=torch.bfloat16)},
-    "config": {"estimator": "Tiny", "classes": ["é", "b"], "history": [{"loss": 0.1}]},
+    "config": {"estimator": "Tiny", "b": 1, "a": 2, "classes": ["é", "b"], "history": [{"loss": 0.1}]},
     "preprocessing": {"a": {"kind": "vector"}},
     "preprocessing_arrays": {"a/mean": np.arange(3.0), "a/view": np.arange(6.0).reshape(2, 3).T},
 }
@@ -39,6 +40,7 @@ def test_a_model_comes_back_as_it_was(tmp_path):
         assert torch.equal(saved.tensors[name], tensor)
         assert saved.tensors[name].dtype == tensor.dtype
     assert saved.config == MODEL["config"]
+    assert list(saved.config) == list(MODEL["config"]), "keys keep their order"
     assert saved.preprocessing == MODEL["preprocessing"]
     for name, array in MODEL["preprocessing_arrays"].items():
         np.testing.assert_array_equal(saved.preprocessing_arrays[name], array)
@@ -324,6 +326,33 @@ def test_a_resumed_fit_is_the_uninterrupted_one(tmp_path, after, uninterrupted):
     weights, resumed_history = train(tmp_path, resume=True, method=interrupted(10_000))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert timeless(resumed_history) == timeless(history)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_resumes_bit_for_bit(tmp_path, monkeypatch, name):
+    def new(seed):
+        torch.manual_seed(seed)
+        return methods.get(name)(INPUTS, CLASSES)
+
+    save, config = checkpoint.save_checkpoint, TrainingConfig(max_epochs=4, batch_size=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)  # so short a fit is nothing to be proud of
+        expected, history = train(method=new(0), config=config)
+        for n_saved in (1, 2, 3):
+
+            def dying(folder, snapshot, last=n_saved):
+                save(folder, snapshot)
+                if snapshot.number == last:
+                    raise Killed
+
+            monkeypatch.setattr(loop, "save_checkpoint", dying)
+            with pytest.raises(Killed):
+                train(tmp_path / str(n_saved), method=new(0), config=config)
+            monkeypatch.setattr(loop, "save_checkpoint", save)
+            weights, again = train(tmp_path / str(n_saved), method=new(1), config=config, resume=True)
+            for key in expected:
+                torch.testing.assert_close(weights[key], expected[key], rtol=0, atol=0, equal_nan=True)
+            assert str(timeless(again)) == str(timeless(history))  # as text: NaN is NaN
 
 
 def test_checkpoints_change_nothing(tmp_path):

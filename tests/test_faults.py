@@ -30,7 +30,7 @@ def test_a_killed_training_process_resumes_bit_for_bit(tmp_path, n_kills):
         [sys.executable, script, tmp_path, str(n_kills)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

@@ -260,7 +260,7 @@ def _manifest(contents: Mapping[str, bytes], kind: Kind) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()
+    return json.dumps(value, indent=1).encode()  # keys keep their order: modalities have one
 
 
 def _hash(content: bytes) -> str:
