@@ -58,26 +58,27 @@ def variants(dataset: str, names: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return {name: {**settings, "max_epochs": EPOCHS.get(dataset, 60)} for name, settings in names.items()}
 
 
-def main_cells() -> Iterator[Cell]:
+def main_cells(data: str | None) -> Iterator[Cell]:
     """Robult, its rivals and the floors on every data set."""
     for dataset, split, labels in SOURCES:
         floors = floors_for("regression" if dataset == "mosi" else "multiclass")
         methods = variants(dataset, METHODS) | {name: {"method": name} for name in floors}
-        yield from bench.cells(dataset, methods, seeds=SEEDS, labels=labels, split=split)
+        yield from bench.cells(dataset, methods, seeds=SEEDS, labels=labels, split=split, data=data)
 
 
-def ablation_cells() -> Iterator[Cell]:
+def ablation_cells(data: str | None) -> Iterator[Cell]:
     """Robult less one part, and with each weighting."""
     for dataset, split in (("mfeat", None), ("mosi", "split_bclstm")):
-        yield from bench.cells(dataset, variants(dataset, ABLATIONS), seeds=SEEDS, labels=[0.05], split=split)
+        methods = variants(dataset, ABLATIONS)
+        yield from bench.cells(dataset, methods, seeds=SEEDS, labels=[0.05], split=split, data=data)
 
 
-def missing_cells() -> Iterator[Cell]:
+def missing_cells(data: str | None) -> Iterator[Cell]:
     """Training inputs absent at random."""
     floors = {name: {"method": name} for name in ("late_fusion", "self_training", "soft_self_training")}
     methods = variants("mfeat", METHODS) | floors
     for rate in (0.3, 0.5):
-        yield from bench.cells("mfeat", methods, seeds=SEEDS, labels=[0.05, 1.0], missing_train=rate)
+        yield from bench.cells("mfeat", methods, seeds=SEEDS, labels=[0.05, 1.0], missing_train=rate, data=data)
 
 
 GROUPS = {"main": main_cells, "ablations": ablation_cells, "missing": missing_cells}
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", help="of these groups, only these methods")
     args = parser.parse_args()
     for name in args.only:
-        cells = [cell for cell in GROUPS[name]() if not args.methods or cell.name in args.methods]
+        cells = [cell for cell in GROUPS[name](args.data) if not args.methods or cell.name in args.methods]
         print(f"{name}: {len(cells)} runs", flush=True)
         bench.run(
             cells,

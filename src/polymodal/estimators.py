@@ -75,7 +75,7 @@ class Predictions:
 
     Attributes:
         values: (n, C) probabilities or values; the training prior where a row has no modality.
-        branches: (n, M, C), NaN where absent; None for methods without branches.
+        branches: (n, M, C), NaN where absent; None where not asked for, and for methods without branches.
         presence: (n, M) bool.
     """
 
@@ -297,18 +297,17 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
             rows = X if n <= ROWS_PER_CHUNK else door.take(X, slice(start, start + ROWS_PER_CHUNK))
             yield self.preprocessor_.transform(door.read(rows, self.modalities_, first_row=start))
 
-    def _predictions(self, X: Any, *, warn: bool = True) -> Predictions:
+    def _predictions(self, X: Any, *, warn: bool = True, branches: bool = False) -> Predictions:
+        """All chunks together; branch predictions, M times as large, only where they are wanted."""
         check_is_fitted(self)
         device = next(self.method_.parameters()).device
-        values, branches, presence = [], [], []
+        values, parts, presence = [], [], []
         for inputs in self._inputs_in_chunks(X):
-            value, branch = prediction.predict(self.method_, to_batch(inputs), device=device)
+            value, part = prediction.predict(self.method_, to_batch(inputs), device=device)
             values.append(value)
-            branches.append(branch)
+            parts.append(part if branches else None)
             presence.append(inputs.presence)
-        result = Predictions(
-            _joined(values), None if branches[0] is None else _joined(branches), _joined(presence)
-        )
+        result = Predictions(_joined(values), None if parts[0] is None else _joined(parts), _joined(presence))
         if warn and (empty := int((~result.presence.any(axis=1)).sum())):
             warnings.warn(
                 f"{empty} of {len(result.presence)} rows have no modality at all: "
@@ -331,7 +330,7 @@ class _MethodEstimator(TransformerMixin, BaseEstimator):
         Raises:
             ConfigError: the method has no branches.
         """
-        found = self._predictions(X, warn=False).branches
+        found = self._predictions(X, warn=False, branches=True).branches
         if found is None:
             raise ConfigError(
                 f"branch predictions need a method with one branch a modality; {self._method_name()} has none; "
