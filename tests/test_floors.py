@@ -166,7 +166,7 @@ def test_copies_keep_a_part_of_what_a_row_has():
     presence = rng.random((50, 3)) < 0.7
     views = Views({name: rng.normal(size=(50, 2)) for name in "abc"}, presence)
     target = np.where(np.arange(50)[:, None] < 30, 1.0, np.nan)
-    copies, rows = with_dropped_copies(views, target, np.random.RandomState(0))
+    copies, rows = with_dropped_copies(views, target, 300, np.random.RandomState(0))
     assert set(rows) == set(np.flatnonzero(presence.any(1)[:30]))
     assert copies.presence.any(axis=1).all()
     assert not (copies.presence & ~presence[rows]).any()
@@ -496,3 +496,15 @@ def test_self_training_wins_on_digits_with_few_labels():
     assert means["late_fusion"] > 0.7
     assert means["self_training"] > means["late_fusion"] + 0.03
     assert means["soft_self_training"] > means["late_fusion"] + 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in FLOORS if n != "majority"])
+def test_every_floor_learns_digits_from_few_labels(name, monkeypatch):
+    monkeypatch.undo()  # as many trees as users get
+    digits = load("mfeat")
+    train, test = digits.train_test(0)
+    X, y = digits.rows(train)
+    X_test, y_test = digits.rows(test)
+    floor = FLOORS[name](random_state=0).fit(X, np.where(few_labels(y, 0.05, 0).mask, y, -1))
+    assert (floor.predict(X_test) == y_test).mean() > 0.8

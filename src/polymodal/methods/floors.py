@@ -51,9 +51,6 @@ from polymodal.schema import Modality, from_json, to_json
 ALPHAS = tuple(10.0 ** np.arange(-1.0, 4.5, 0.5))
 """Ridge penalties from which leave-one-out error chooses."""
 
-COPIED_ROWS = 3000
-"""How many copies of rows, with modalities dropped, the floors with modality dropout aim at."""
-
 
 # ---- what a floor sees ---------------------------------------------------------------------------
 
@@ -661,8 +658,10 @@ class ImputationConcat(Floor):
 class DropoutConcat(ImputationConcat):
     """``ImputationConcat`` with presence indicators, trained on rows and on copies that lost modalities."""
 
+    N_COPIES: ClassVar[int] = 6000
+
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
-        more, rows = with_dropped_copies(views, target, random)
+        more, rows = with_dropped_copies(views, target, self.N_COPIES, random)
         super()._learn(more, target[rows], random)
 
     def _columns(self, views: Views) -> np.ndarray:
@@ -670,11 +669,11 @@ class DropoutConcat(ImputationConcat):
 
 
 def with_dropped_copies(
-    views: Views, target: np.ndarray, random: np.random.RandomState
+    views: Views, target: np.ndarray, n_more: int, random: np.random.RandomState
 ) -> tuple[Views, np.ndarray]:
     """Labelled rows that have something, and copies of them that keep a random non-empty part of it.
 
-    About ``COPIED_ROWS`` copies in all, but 2 to 30 of each row: few rows need many copies to meet all
+    About ``n_more`` copies in all, but 2 to 30 of each row: few rows need many copies to meet all
     combinations.
 
     Returns:
@@ -682,7 +681,7 @@ def with_dropped_copies(
     """
     rows = np.flatnonzero(labelled_rows(target) & views.presence.any(axis=1))
     whole = views.presence[rows]
-    n_copies = int(np.clip(COPIED_ROWS // max(len(rows), 1), 2, 30))
+    n_copies = int(np.clip(n_more // max(len(rows), 1), 2, 30))
     kept = [whole]
     for _ in range(n_copies):
         fate = np.where(whole, random.random_sample(whole.shape), -1.0)
@@ -740,8 +739,10 @@ class GradientBoosting(_Trees):
     far the slowest of the floors.
     """
 
+    N_COPIES: ClassVar[int] = 1000
+
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
-        more, rows = with_dropped_copies(views, target, random)
+        more, rows = with_dropped_copies(views, target, self.N_COPIES, random)
         super()._learn(more, target[rows], random)
 
     def _new_model(self, seed: int) -> Any:
@@ -752,7 +753,7 @@ class GradientBoosting(_Trees):
             max_iter=100,
             max_leaf_nodes=15,
             max_bins=63,
-            max_features=0.2,
+            max_features=0.1,
             early_stopping=False,
             random_state=seed,
         )
