@@ -7,7 +7,8 @@ import torch
 
 
 def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", default=bool(os.environ.get("CI")), help="run slow tests too")
+    in_ci = bool(os.environ.get("CI"))
+    parser.addoption("--slow", action="store_true", default=in_ci, help="run slow tests too")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from batches import SERIES, TASKS, VECTORS, random_batch, spoilt
 from torch import nn
 
+from batches import SERIES, TASKS, VECTORS, random_batch, spoilt
 from polymodal import blocks
 from polymodal.batch import Input
 

@@ -391,7 +391,9 @@ def test_unknown_method_and_setting(data):
 
 def frame_and_labels():
     X, _, y = rows(90)
-    frame = pd.DataFrame({f"a{i}": X["a"][:, i] for i in range(5)} | {f"b{i}": X["b"][:, i] for i in range(3)})
+    frame = pd.DataFrame(
+        {f"a{i}": X["a"][:, i] for i in range(5)} | {f"b{i}": X["b"][:, i] for i in range(3)}
+    )
     return frame, y
 
 
@@ -421,9 +423,9 @@ CHECKED = [
     RobultRegressor(max_epochs=60, batch_size=64, random_state=0, learning_rate=5e-3),
 ]
 EXPECTED_FAILURES = {
-    "check_methods_subset_invariance": "asks for 1e-7; float32 products round differently from batch to batch, "
+    "check_methods_subset_invariance": "asks for 1e-7; float32 products round differently by batch, "
     "by up to 1e-6 (test_probabilities_sum_to_one_and_no_row_depends_on_another holds them to 1e-5)",
-    "check_regressor_data_not_an_array": "asks that a DataFrame trains like an array; without a declaration a "
+    "check_regressor_data_not_an_array": "asks that a DataFrame trains like an array; undeclared, a "
     "DataFrame is a Tabular, whose outliers are clipped, and an array a Vector, which is taken as it is",
 }
 

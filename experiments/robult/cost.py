@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
+from platform import python_version
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,8 +43,9 @@ VARIANTS = {
 def one_row(inputs: list[Input], present: int) -> Batch:
     """A row whose first ``present`` modalities are there."""
     names = tuple(source.name for source in inputs[:present])
+    shapes = {s.name: (1, s.width) if s.kind == "vector" else (1, 50, s.width) for s in inputs}
     full = Batch(
-        values={s.name: torch.randn(1, s.width) if s.kind == "vector" else torch.randn(1, 50, s.width) for s in inputs},
+        values={name: torch.randn(shape) for name, shape in shapes.items()},
         presence=torch.ones(1, len(inputs), dtype=torch.bool),
         lengths={s.name: torch.tensor([50]) for s in inputs if s.kind == "series"},
     )
@@ -101,7 +102,11 @@ def main() -> None:
         for label, (name, settings) in VARIANTS.items()
         if settings.get("preset") in (None, shape)
     ]
-    meta = {"command": "python experiments/robult/cost.py", "torch": torch.__version__, "python": sys.version.split()[0]}
+    meta = {
+        "command": "python experiments/robult/cost.py",
+        "torch": torch.__version__,
+        "python": python_version(),
+    }
     out.write_text(json.dumps({**meta, "rows": rows}, indent=1) + "\n")
     for row in rows:
         print(json.dumps(row))

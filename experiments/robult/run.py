@@ -78,7 +78,8 @@ def missing_cells(data: str | None) -> Iterator[Cell]:
     floors = {name: {"method": name} for name in ("late_fusion", "self_training", "soft_self_training")}
     methods = variants("mfeat", METHODS) | floors
     for rate in (0.3, 0.5):
-        yield from bench.cells("mfeat", methods, seeds=SEEDS, labels=[0.05, 1.0], missing_train=rate, data=data)
+        shares = [0.05, 1.0]
+        yield from bench.cells("mfeat", methods, seeds=SEEDS, labels=shares, missing_train=rate, data=data)
 
 
 GROUPS = {"main": main_cells, "ablations": ablation_cells, "missing": missing_cells}

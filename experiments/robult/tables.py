@@ -1,6 +1,6 @@
 """TABLES.md from the JSON files beside this script; no figure is typed by hand.
 
-    python experiments/robult/tables.py
+The command is: python experiments/robult/tables.py
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def figures(table: pd.DataFrame) -> pd.DataFrame:
     """One row a method and one column each of all, mean and worst: (mean, std) over seeds."""
     summary = aggregate(summarise(table))
     chosen = summary[summary["statistic"].isin(COLUMNS)]
-    return chosen.pivot(index="method", columns="statistic", values=["mean", "std"])
+    return chosen.pivot_table(index="method", columns="statistic", values=["mean", "std"], dropna=False)
 
 
 def markdown(rows: list[list[str]]) -> Iterator[str]:
@@ -125,7 +125,8 @@ def cost() -> Iterator[str]:
     rows = json.loads((HERE / "cost.json").read_text())["rows"]
     yield "## What a prediction costs"
     yield ""
-    header = ["shape", "method", "parameters in training", "saved", "multiply-adds a row", "ms, all", "ms, one modality"]
+    header = ["shape", "method", "parameters in training", "saved", "multiply-adds a row"]
+    header += ["ms, all", "ms, one modality"]
     body = [
         [
             r["shape"],
@@ -144,13 +145,13 @@ def cost() -> Iterator[str]:
 
 def fit_seconds() -> Iterator[str]:
     """Median seconds of a fit in one thread."""
-    table = seconds("main").unstack("dataset")
+    table = seconds("main").reset_index().pivot_table(index="method", columns="dataset", values="seconds")
     yield "## Seconds of a fit"
     yield ""
-    yield "Median over label shares and seeds, one thread, two runs side by side; compare within the table only."
+    yield "Median over label shares and seeds, one thread, two runs side by side; compare within the table."
     yield ""
-    rows = [["method", *table.columns], *([m, *(f"{v:.1f}" for v in values)] for m, values in zip(table.index, table.to_numpy(), strict=True))]
-    yield from markdown(rows)
+    body = [[m, *(f"{v:.1f}" for v in table.loc[m])] for m in table.index]
+    yield from markdown([["method", *table.columns], *body])
     yield ""
 
 
@@ -161,9 +162,9 @@ def main() -> None:
         "",
         "Made by `python experiments/robult/tables.py` from the JSON beside it, which",
         "`python experiments/robult/run.py --data DIR` and `python experiments/robult/cost.py` wrote.",
-        "*observed*: every test row with whatever it has; *all*: the rows with every modality; *mean* and *worst*:",
-        "over every combination of modalities.",
-        "Mean ± standard deviation over seeds; the best of each column in bold; methods in italics, the rest are floors.",
+        "*observed*: every test row with whatever it has; *all*: the rows with every modality;",
+        "*mean* and *worst*: over every combination of modalities. Mean ± standard deviation over seeds;",
+        "the best of each column in bold; methods in italics, the rest are floors.",
         "",
         *group("main", "Robult, its rivals and the floors"),
         *group("ablations", "Ablations, 5 % of the labels"),

@@ -22,7 +22,7 @@ _HOMES = {
     "load_dataset": "polymodal.data.readers",
 }
 
-__all__ = [  # noqa: RUF022, PLE0604 - plain, so that tools and readers see every name
+__all__ = [
     "MethodClassifier",
     "MethodRegressor",
     "RobultClassifier",

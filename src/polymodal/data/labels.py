@@ -59,16 +59,7 @@ def read_classes(
         LabelError: another length, no labelled row, one class only, values that are no classes, or integer
             labels in which -1 has two readings; with ``classes``, a label that is none of them.
     """
-    cells = _column(y, n)
-    labelled = ~pd.isna(cells)
-    known = _classes_of(cells[labelled])
-    if classes is None and known.dtype.kind in "iuf":
-        _refuse_ambiguous(known, missing_label)
-    for hole in [value for value in np.unique(known) if _same(value, missing_label)]:
-        labelled[np.flatnonzero(labelled)[known == hole]] = False
-        known = known[known != hole]
-    if not len(known):
-        raise _nothing_labelled(n)
+    labelled, known = known_classes(y, n, missing_label, refuse_ambiguous=classes is None)
     if classes is None:
         classes = _at_least_two(np.unique(known), len(known))
     else:
@@ -76,6 +67,28 @@ def read_classes(
     values = np.zeros(n, dtype=np.int64)
     values[labelled] = np.searchsorted(classes, known)
     return Labels("multiclass", values, labelled, classes)
+
+
+def known_classes(
+    y: Any, n: int, missing_label: Any = DEFAULT_MISSING, *, refuse_ambiguous: bool = False
+) -> tuple[ndarray, ndarray]:
+    """Which rows have a class, (n,) bool, and the classes of these rows, as :func:`read_classes` reads them.
+
+    Raises:
+        LabelError: another length, no labelled row, values that are no classes, or, where that is to be
+            refused, -1 that has two readings.
+    """
+    cells = _column(y, n)
+    labelled = ~pd.isna(cells)
+    known = _classes_of(cells[labelled])
+    if refuse_ambiguous and known.dtype.kind in "iuf":
+        _refuse_ambiguous(known, missing_label)
+    for hole in [value for value in np.unique(known) if _same(value, missing_label)]:
+        labelled[np.flatnonzero(labelled)[known == hole]] = False
+        known = known[known != hole]
+    if not len(known):
+        raise _nothing_labelled(n)
+    return labelled, known
 
 
 def _at_least_two(classes: ndarray, n_labelled: int) -> ndarray:

@@ -161,7 +161,8 @@ class Method(nn.Module):
             (B, C).
         """
         mask = presence.unsqueeze(-1)
-        total = torch.where(mask, branches, torch.zeros((), dtype=branches.dtype, device=branches.device)).sum(1)
+        nothing = torch.zeros((), dtype=branches.dtype, device=branches.device)
+        total = torch.where(mask, branches, nothing).sum(1)
         count = mask.sum(1)
         return torch.where(count > 0, total / count.clamp(min=1), self.prior.to(total.dtype))
 

@@ -1,0 +1,60 @@
+"""Every combination of modalities as a table, for fitted estimators and floors alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polymodal import evaluation
+from polymodal.data import door
+
+
+def subset_table(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    dataset: str = "",
+    method: str = "",
+    seed: int = 0,
+    labels: float = 1.0,
+    rates: Sequence[float] = (),
+) -> pd.DataFrame:
+    """Every combination of modalities x metric for a fitted estimator or floor, as a tidy table.
+
+    A late-fusion method runs each branch once, whatever the number of combinations; another one runs once
+    a combination, on inputs that lack all other modalities.
+
+    Args:
+        estimator: a fitted estimator of this module or floor of :mod:`polymodal.methods.floors`.
+        X: n rows.
+        y: n labels; unlabelled rows are left out.
+        metrics: names of metrics; None takes the task's usual ones.
+        dataset: for the table's column of this name, like the next three.
+        method: name of the method.
+        seed: of the run; above 8 modalities every method and seed gets the same sample of combinations.
+        labels: share of the training labels that the estimator saw.
+        rates: missing rates at which the rows are evaluated too, as ``subset`` ``"rate=0.3"``; the masks
+            depend on ``seed`` alone.
+    """
+    truth = estimator._evaluation_labels(y, door.n_rows(X))
+    rows = np.flatnonzero(truth.labelled)
+    X = X if len(rows) == len(truth.labelled) else door.take(X, rows)
+    schema = estimator.modalities_
+    predict: Callable[[tuple[str, ...]], np.ndarray]
+    if estimator.late_fusion:
+        predict = evaluation.late_fusion(estimator.branch_predictions(X), estimator.prior_)
+    else:
+        predict = cache(lambda names: estimator.prediction(door.restrict(X, schema, names)))
+    rows_seen = (predict, door.read(X, schema).presence, tuple(schema), truth.values[rows], truth.kind)
+    run: dict[str, Any] = {"dataset": dataset, "method": method, "seed": seed, "labels": labels}
+    report = evaluation.subset_report(*rows_seen, metrics=metrics, **run)
+    if not rates:
+        return report
+    curve = evaluation.missing_rate_curve(*rows_seen, metrics=metrics, rates=rates, mask_seed=seed, **run)
+    return pd.concat([report, curve], ignore_index=True)
