@@ -36,6 +36,7 @@ from polymodal.losses import Reference, soft_pu_contrast
 WIDTH, TEMPERATURE, N_THREADS = 128, 0.3, 2
 SIZES = (256, 1024, 4096, 16384)
 LARGEST = {"rbf_two_classes": 4096}
+COMMAND = "OMP_WAIT_POLICY=passive python benchmarks/contrast.py --out benchmarks/results/contrast.json"
 BUDGET_SECONDS, MIN_PASSES = 8.0, 2
 REFERENCE = Reference.from_distances(torch.linspace(0.6, 1.2, 50))
 FORMS = {
@@ -192,7 +193,7 @@ def main() -> None:
         if n_rows <= LARGEST.get(task, n_rows)
     ]
     result = {
-        "command": "OMP_WAIT_POLICY=passive python benchmarks/contrast.py --out benchmarks/results/contrast.json",
+        "command": COMMAND,
         "date": datetime.now(UTC).date().isoformat(),
         "torch": torch.__version__,
         "threads": N_THREADS,
