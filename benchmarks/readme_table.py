@@ -1,0 +1,80 @@
+"""The README's table of speed and memory, from the JSON in results/; writes it into README.md.
+
+    python benchmarks/readme_table.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+START, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
+
+
+def load(name: str) -> Any:
+    """A benchmark's result."""
+    return json.loads((HERE / "results" / f"{name}.json").read_text())
+
+
+def contrast() -> Iterator[tuple[str, str, str]]:
+    """The contrast against its dense form."""
+    rows = {(row["task"], row["rows"]): row["ratio_to_dense"] for row in load("contrast")["rows"]}
+    for task, n, words in (
+        ("labelled", 4096, "labelled part, 4,096 rows"),
+        ("rbf", 4096, "with RBF weights, 4,096 rows"),
+        ("labelled", 16384, "labelled part, 16,384 rows"),
+    ):
+        ratio = rows[task, n]
+        figure = f"{ratio['time']:.2f} of the time, {ratio['memory']:.3f} of the memory"
+        yield f"contrast, {words}", figure, "a dense form"
+
+
+def training() -> Iterator[tuple[str, str, str]]:
+    """Samples a second of a fit against other loops."""
+    for result in load("training")["results"]:
+        speed = result["speed_against_bare"]
+        others = ", ".join(f"{name} {speed[name]:.2f}" for name in ("DataLoader", "skorch", "Lightning"))
+        words = f"a bare loop with fused AdamW ({others})"
+        yield f"`fit`, batch {result['batch_size']}", f"{speed['fit']:.2f} of the speed", words
+
+
+def prediction() -> Iterator[tuple[str, str, str]]:
+    """One row, every combination, a million rows."""
+    found, memory = load("prediction"), load("memory")
+    row, every = found["one_row"], found["subsets"]
+    figure = f"{row['overhead_median_ms']:.2f} ms on top (median {row['estimator_median_ms']:.2f} ms, "
+    yield "one row", figure + f"99th percentile {row['estimator_p99_ms']:.2f} ms)", "the bare module"
+    yield (
+        f"all {every['combinations']} combinations of 6 modalities",
+        f"{every['ratio_to_branch_passes']:.2f} times the time",
+        f"the 6 branch passes (a pass for each combination: {every['ratio_of_separate_passes']:.0f})",
+    )
+    million = memory["prediction"]
+    figure = f"{million['peak_growth_mib']:.0f} MiB peak, {million['rows_per_second']:,} rows/s on one thread"
+    yield "10^6 rows x 960 columns from a memory map", figure, f"a file of {million['file_mib']:,} MiB"
+    yield "50 epochs", f"{memory['training']['growth_mib']:+.0f} MiB of memory", "after epoch 5"
+
+
+def table() -> str:
+    """The table as Markdown."""
+    lines = ["| what | figure | against |", "|---|---|---|"]
+    for part in (contrast, training, prediction):
+        lines += [f"| {what} | {figure} | {against} |" for what, figure, against in part()]
+    lines += ["", "Ratios within one run on 2 cores; the scripts and their JSON are in `benchmarks/`."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Put the table between its two marks."""
+    text = README.read_text()
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{START}\n{table()}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
