@@ -551,7 +551,7 @@ def take(X: Any, rows: Rows) -> Any:
         return X.iloc[rows]
     if isinstance(X, list | tuple):
         return X[rows] if isinstance(rows, slice) else [X[int(i)] for i in rows]
-    return X[rows]
+    return np.asarray(X)[rows] if not hasattr(X, "__getitem__") else X[rows]
 
 
 def restrict(X: Any, schema: dict[str, Modality], names: Sequence[str]) -> Any:
