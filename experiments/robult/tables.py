@@ -24,7 +24,7 @@ PRIMARY = {
     "mosi/split_bclstm": ["mae", "pearson_r", "acc2_non0", "acc7"],
     "mosi/split_clean": ["mae", "pearson_r", "acc2_non0", "acc7"],
 }
-NEURAL = ["robult", "actionmae", "mmin"]
+NEURAL = ["robult", "robult (rbf)", "actionmae", "mmin"]
 COLUMNS = ["observed", "all", "mean", "worst"]
 
 
