@@ -508,3 +508,17 @@ def test_every_floor_learns_digits_from_few_labels(name, monkeypatch):
     X_test, y_test = digits.rows(test)
     floor = FLOORS[name](random_state=0).fit(X, np.where(few_labels(y, 0.05, 0).mask, y, -1))
     assert (floor.predict(X_test) == y_test).mean() > 0.8
+
+
+def test_copies_of_a_row_do_not_choose_the_penalty():
+    """Leave-one-out among copies rewards remembering a row; whole rows have to be left out."""
+    random = np.random.default_rng(0)
+    X = {name: random.normal(size=(60, 40)) for name in ("a", "b")}
+    y = X["a"][:, 0] + random.normal(size=60)
+    X_new = {name: random.normal(size=(500, 40)) for name in ("a", "b")}
+    y_new = X_new["a"][:, 0]
+    error = {
+        name: np.abs(FLOORS[name](task="regression", random_state=0).fit(X, y).predict(X_new) - y_new).mean()
+        for name in ("dropout_concat", "imputation_concat")
+    }
+    assert error["dropout_concat"] < 1.15 * error["imputation_concat"]

@@ -37,7 +37,7 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -164,7 +164,13 @@ class Linear:
         return expit(scores) if self.kind == "multilabel" else scores
 
 
-def fit_linear(x: np.ndarray, target: np.ndarray, kind: TaskKind, prior: np.ndarray) -> Linear:
+def fit_linear(
+    x: np.ndarray,
+    target: np.ndarray,
+    kind: TaskKind,
+    prior: np.ndarray,
+    sources: np.ndarray | None = None,
+) -> Linear:
     """Fit scikit-learn's linear model of a task.
 
     Args:
@@ -172,11 +178,13 @@ def fit_linear(x: np.ndarray, target: np.ndarray, kind: TaskKind, prior: np.ndar
         target: (n, C) shares of the classes, labels with NaN where masked, or values.
         kind: the task kind.
         prior: (C,) what is predicted where there is nothing to learn from: one class only, or no row.
+        sources: (n,) the row that each row is a copy of; copies of a row are never on both sides of a
+            cross-validation.
     """
     if kind == "multiclass":
         return _fit_classes(x, target, prior)
     if kind == "regression":
-        return _fit_values(x, target, prior)
+        return _fit_values(x, target, prior, sources)
     labels = [_fit_label(x, target[:, c], prior[c]) for c in range(target.shape[1])]
     return Linear(np.stack([w for w, _ in labels], axis=1), np.array([b for _, b in labels]), kind)
 
@@ -207,10 +215,15 @@ def _fit_label(x: np.ndarray, target: np.ndarray, prior: float) -> tuple[np.ndar
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _fit_values(x: np.ndarray, target: np.ndarray, prior: np.ndarray) -> Linear:
-    if len(x) < 2:
+def _fit_values(
+    x: np.ndarray, target: np.ndarray, prior: np.ndarray, sources: np.ndarray | None
+) -> Linear:
+    n_rows = len(x) if sources is None else len(np.unique(sources))
+    if n_rows < 2:
         return Linear(np.zeros((x.shape[1], 1)), prior, "regression")
-    model = RidgeCV(ALPHAS).fit(x, target[:, 0])
+    # leave-one-out among copies would only measure how well a row is remembered
+    folds = None if sources is None else list(GroupKFold(min(5, n_rows)).split(x, groups=sources))
+    model = RidgeCV(ALPHAS, cv=folds).fit(x, target[:, 0])
     return Linear(model.coef_[:, None], np.array([model.intercept_]), "regression")
 
 
@@ -662,7 +675,7 @@ class DropoutConcat(ImputationConcat):
 
     def _learn(self, views: Views, target: np.ndarray, random: np.random.RandomState) -> None:
         more, rows = with_dropped_copies(views, target, self.N_COPIES, random)
-        super()._learn(more, target[rows], random)
+        self.model_ = fit_linear(self._columns(more), target[rows], self.kind_, self.prior_, rows)
 
     def _columns(self, views: Views) -> np.ndarray:
         return np.concatenate([super()._columns(views), views.presence], axis=1)
