@@ -316,11 +316,16 @@ def judge_modalities(last: Mapping[str, Any]) -> Iterator[str]:
     # disagrees with the others on all rows, and its inputs lie without any regard to the classes.
     agreement, told = dict(by_modality(last, "agreement")), dict(by_modality(last, "input_tells_class"))
     for name, gain in by_modality(last, "branch_gain"):
-        strange = agreement.get(name, 1.0) < 0.3 and told.get(name, 1.0) < 0.02
-        if gain < 0.02 or strange:
+        if gain < 0.02:
             yield (
-                f"modality {name!r} predicts no better than chance ({gain:+.2f} above it on labelled rows, "
-                f"agreement {agreement.get(name, 1.0):.2f} with the others); check its columns or drop it"
+                f"modality {name!r} predicts no better than chance on labelled rows ({gain:+.2f} above it); "
+                f"check its columns or drop it"
+            )
+        elif agreement.get(name, 1.0) < 0.3 and told.get(name, 1.0) < 0.02:
+            yield (
+                f"modality {name!r} looks no better than chance: it knows the labelled rows by heart "
+                f"({gain:+.2f} above chance), agrees with the others at {agreement[name]:.2f} only, and its "
+                f"inputs lie without regard to the classes; check its columns or drop it"
             )
     for pair, value in by_modality(last, "likeness"):
         if value > 0.98:
