@@ -169,6 +169,7 @@ def main() -> None:
         *group("main", "Robult, its rivals and the floors"),
         *group("ablations", "Ablations, 5 % of the labels"),
         *group("missing", "Training inputs absent at random"),
+        *group("masking", "ActionMAE's masking, as published and mended"),
         *one_modality(),
         *cost(),
         *fit_seconds(),
