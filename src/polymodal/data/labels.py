@@ -95,7 +95,7 @@ def _at_least_two(classes: ndarray, n_labelled: int) -> ndarray:
     if len(classes) < 2:
         raise LabelError(
             f"a classifier needs at least two classes; the {n_labelled} labelled rows have 1 class "
-            f"({classes[0]!r}); label rows of another class"
+            f"({classes.tolist()[0]!r}); label rows of another class"
         )
     return classes
 
