@@ -9,7 +9,7 @@ the class is read from the filled row. Where we differ is marked ``NOTE[DIFF n]`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import Branches, Transformer
 from polymodal.errors import ConfigError
-from polymodal.methods.base import Method, ParameterGroup, Stage, Step, judge_number
+from polymodal.methods.base import Method, Step, judge_number
 
 
 @dataclass(frozen=True)
@@ -213,14 +213,4 @@ class ActionMAE(Method):
             "task": self.supervised_loss(batch, at["logits"]),
             "reconstruction": self.config.reconstruction_weight
             * reconstruction(at["filled"], at["tokens"], at["dropped"]),
-        }
-
-    def trainable(self, stage: Stage) -> Iterable[ParameterGroup]:
-        """Everything, in one group."""
-        del stage
-        yield {
-            "params": list(self.parameters()),
-            "lr": self.config.learning_rate,
-            "weight_decay": self.config.weight_decay,
-            "name": "all",
         }

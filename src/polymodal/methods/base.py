@@ -109,9 +109,16 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def trainable(self, stage: Stage) -> Iterable[ParameterGroup]:
-        """Parameter groups of a stage; parameters that no group names are left alone."""
+        """Parameter groups of a stage; parameters that no group names are left alone.
+
+        Here: everything in one group, with the config's ``learning_rate`` and, where it has one,
+        ``weight_decay``.
+        """
         del stage
-        yield {"params": list(self.parameters()), "lr": self.config.learning_rate, "name": "all"}
+        group = {"params": list(self.parameters()), "lr": self.config.learning_rate, "name": "all"}
+        if hasattr(self.config, "weight_decay"):
+            group["weight_decay"] = self.config.weight_decay
+        yield group
 
     def observe(self, y: Tensor) -> None:
         """Learn what is needed from the labelled training rows before the first epoch.

@@ -215,9 +215,7 @@ def _fit_label(x: np.ndarray, target: np.ndarray, prior: float) -> tuple[np.ndar
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _fit_values(
-    x: np.ndarray, target: np.ndarray, prior: np.ndarray, sources: np.ndarray | None
-) -> Linear:
+def _fit_values(x: np.ndarray, target: np.ndarray, prior: np.ndarray, sources: np.ndarray | None) -> Linear:
     n_rows = len(x) if sources is None else len(np.unique(sources))
     if n_rows < 2:
         return Linear(np.zeros((x.shape[1], 1)), prior, "regression")

@@ -12,7 +12,7 @@ Letters: B rows, M modalities, T steps, d latent width, k unique width, C output
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -42,7 +42,7 @@ from polymodal.losses import (
     soft_pu_contrast,
 )
 from polymodal.methods import robult_diagnostics
-from polymodal.methods.base import Method, ParameterGroup, Stage, Step
+from polymodal.methods.base import Method, Step
 from polymodal.methods.robult_diagnostics import Space
 
 T = TypeVar("T")
@@ -479,16 +479,6 @@ class Robult(Method):
             # NOTE[DIFF 9]: "class" of a value: one of seven equal bins over the labelled range.
             edges = torch.linspace(float(y.min()), float(y.max()), N_BINS + 1)[1:-1]
             self.bin_edges.copy_(edges)
-
-    def trainable(self, stage: Stage) -> Iterable[ParameterGroup]:
-        """Everything, in one group."""
-        del stage
-        yield {
-            "params": list(self.parameters()),
-            "lr": self.config.learning_rate,
-            "weight_decay": self.config.weight_decay,
-            "name": "all",
-        }
 
     # ---- what a user is told ---------------------------------------------------------------------
 
