@@ -33,6 +33,8 @@ from polymodal.schema import Modality
 
 FLOORS_BESIDE = ("majority", "late_fusion")
 """Floors that every estimator learns beside its method, for its subset report."""
+MIN_VALIDATION_ROWS = 30
+"""With fewer there is no early stopping: on a dozen rows it stops by chance, and they are missed in training."""
 MAX_FLOOR_ROWS = 10_000
 """Labelled rows that these floors learn from, at most: they must not cost more than the method."""
 ROWS_PER_CHUNK = 8192
@@ -231,7 +233,7 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         if labels.kind == "multiclass":  # the rule names classes as the caller does
             assert labels.classes is not None
             known = labels.classes[np.where(labels.labelled, labels.values, 0)]
-        return splits.validation_rows(
+        rows, rule = splits.validation_rows(
             known,
             labels.labelled,
             self.validation_fraction,
@@ -239,6 +241,12 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
             kind=labels.kind,
             groups=None if groups is None else np.asarray(groups),
         )
+        if 0 < len(rows) < MIN_VALIDATION_ROWS:
+            return none, (
+                f"fixed epochs: {len(rows)} validation rows would be fewer than {MIN_VALIDATION_ROWS}, "
+                "too few to stop by"
+            )
+        return rows, rule
 
     def _validation_batch(
         self,
