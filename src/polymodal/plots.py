@@ -48,7 +48,7 @@ def robustness_curve(
 ) -> Axes:
     """A metric against the number of missing modalities: mean (line) and worst (dashed) combination.
 
-    Bands are ± one standard deviation over seeds.
+    Bands are ± one standard deviation over seeds. Of the floors only the mean is drawn.
 
     Args:
         table: tidy rows of one data set and label share.
@@ -65,7 +65,8 @@ def robustness_curve(
     mean = by_size["value"].mean()
     for method, style in _styles(part["method"], floors).items():
         _band(ax, mean.loc[method], style, str(method), line="-")
-        _band(ax, worst.loc[method], style | {"markersize": 0}, None, line="--")
+        if method not in floors:
+            _band(ax, worst.loc[method], style | {"markersize": 0}, None, line="--")
     ax.set_xticks(range(n_modalities))
     ax.set_xlabel(f"missing modalities, of {n_modalities}")
     return _finish(ax, part, "line: mean over the combinations; dashed: the worst of them")
