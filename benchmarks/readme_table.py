@@ -1,6 +1,6 @@
 """The README's table of speed and memory, from the JSON in results/; writes it into README.md.
 
-    python benchmarks/readme_table.py
+The command is: python benchmarks/readme_table.py
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def training() -> Iterator[tuple[str, str, str]]:
         speed = result["speed_against_bare"]
         others = ", ".join(f"{name} {speed[name]:.2f}" for name in ("DataLoader", "skorch", "Lightning"))
         words = f"a bare loop with fused AdamW ({others})"
-        figure = f"{speed['fit']:.2f} of the speed ({speed['fit, no clipping']:.2f} without clipping gradients)"
+        unclipped = f"{speed['fit, no clipping']:.2f} without clipping gradients"
+        figure = f"{speed['fit']:.2f} of the speed ({unclipped})"
         yield f"`fit`, batch {result['batch_size']}", figure, words
 
 

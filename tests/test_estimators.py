@@ -239,6 +239,18 @@ def test_subset_report_has_every_combination(fitted, data):
     assert observed == pytest.approx(fitted.score(X, y))
 
 
+@pytest.mark.parametrize("cls", [RobultClassifier, RobultRegressor])
+def test_a_modality_that_no_labelled_row_has(cls):
+    random = np.random.default_rng(0)
+    X = {"a": random.normal(size=(60, 3)), "b": random.normal(size=(60, 2))}
+    X["b"][:40] = np.nan
+    y = np.where(np.arange(60) < 30, np.arange(60) % 3, np.nan)
+    model = cls(**QUICK).fit(X, y)
+    assert model.predict(X).shape == (60,)
+    table = model.subset_report({"a": X["a"][40:], "b": X["b"][40:]}, np.arange(20.0) % 3)
+    assert set(table["method"]) == {"robult", "majority", "late_fusion"}
+
+
 def test_late_fusion_shortcut_equals_a_pass_of_its_own(fitted, data):
     X, _, y = data
     fast = subset_table(fitted, X, y, metrics=["log_loss"])

@@ -34,7 +34,7 @@ from polymodal.schema import Modality
 FLOORS_BESIDE = ("majority", "late_fusion")
 """Floors that every estimator learns beside its method, for its subset report."""
 MIN_VALIDATION_ROWS = 30
-"""With fewer there is no early stopping: on a dozen rows it stops by chance, and they are missed in training."""
+"""With fewer there is no early stopping: it would stop by chance, and miss these rows in training."""
 MAX_FLOOR_ROWS = 10_000
 """Labelled rows that these floors learn from, at most: they must not cost more than the method."""
 ROWS_PER_CHUNK = 8192
@@ -191,18 +191,22 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         method.drop_training_parts()
         self.stopping_rule_ = rule
         self._keep(method, preprocessor, schema, labels, X)
-        self.floors_ = self._fit_floors(X, labels, seed) if self.floors else {}
+        self.floors_ = self._fit_floors(X, table.presence, labels, seed) if self.floors else {}
         return self
 
-    def _fit_floors(self, X: Any, labels: Labels, seed: int) -> dict[str, Floor]:
+    def _fit_floors(self, X: Any, presence: np.ndarray, labels: Labels, seed: int) -> dict[str, Floor]:
         """The floors of the subset report, on the same labelled rows."""
         rows = np.flatnonzero(labels.labelled)
         if len(rows) > MAX_FLOOR_ROWS:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_FLOOR_ROWS, replace=False))
+            rows = np.random.default_rng(seed).choice(rows, MAX_FLOOR_ROWS, replace=False)
+        # a modality that no labelled row has is still part of the input: one row to know its columns by
+        unseen = [int(presence[:, m].argmax()) for m in np.flatnonzero(~presence[rows].any(axis=0))]
+        rows = np.union1d(rows, unseen).astype(np.int64)
         X, y = door.take(X, rows), labels.values[rows]
         if labels.kind == "multiclass":
             assert labels.classes is not None
-            y = labels.classes[y]
+            y = labels.classes.astype(object)[y]
+            y[~labels.labelled[rows]] = None
         task: Any = "regression" if labels.kind == "regression" else "classification"
         missing_label = getattr(self, "missing_label", None)
         floors = {
@@ -289,10 +293,10 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         self.n_iter_ = len(self.history_)
         self.labelled_fraction_ = round(float(labels.labelled.mean()), 4)
         self.classes_ = labels.classes
-        if isinstance(X, pd.DataFrame):
+        if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         if not isinstance(X, Mapping):
-            self.n_features_in_ = np.asarray(X).shape[1]
+            self.n_features_in_ = (X if hasattr(X, "shape") else np.asarray(X)).shape[1]
 
     # ---- predicting ----
 
