@@ -28,3 +28,25 @@ def test_the_readme_has_both_commands():
     text = (ROOT / "README.md").read_text()
     assert "<!-- demo command -->" in text
     assert "<!-- test command -->" in text
+
+
+def test_the_readmes_table_of_speed_is_the_one_in_the_results():
+    import sys
+
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import readme_table
+    finally:
+        sys.path.pop(0)
+    assert readme_table.table() in (ROOT / "README.md").read_text()
+
+
+def test_the_tables_of_experiments_are_those_of_their_json():
+    import sys
+
+    sys.path.insert(0, str(ROOT / "experiments" / "robult"))
+    try:
+        import tables
+    finally:
+        sys.path.pop(0)
+    assert tables.text() == (ROOT / "experiments" / "robult" / "TABLES.md").read_text()

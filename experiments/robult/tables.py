@@ -155,8 +155,8 @@ def fit_seconds() -> Iterator[str]:
     yield ""
 
 
-def main() -> None:
-    """Write TABLES.md."""
+def text() -> str:
+    """The whole page."""
     lines = [
         "# Robult: tables",
         "",
@@ -174,7 +174,12 @@ def main() -> None:
         *cost(),
         *fit_seconds(),
     ]
-    (HERE / "TABLES.md").write_text("\n".join(lines))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write TABLES.md."""
+    (HERE / "TABLES.md").write_text(text())
 
 
 if __name__ == "__main__":
