@@ -100,3 +100,12 @@ def test_nothing_in_the_source_unpickles():
     pattern = re.compile(r"import pickle|pickle\.load|joblib\.load|torch\.load\(|allow_pickle=True")
     guilty = [str(path.relative_to(ROOT)) for path in FILES if pattern.search(path.read_text())]
     assert guilty == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join
+)
+def test_the_linter_and_the_type_checker_are_content(command):
+    found = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
