@@ -227,3 +227,12 @@ def test_what_is_not_defined_is_null_in_the_file(tmp_path):
     bench.write(tmp_path / "f.json", [bench.Result(cell, [row], {})])
     assert json.loads((tmp_path / "f.json").read_text()) == [row]
     assert np.isnan(bench.to_table([bench.Result(cell, [row], {})])["value"]).all()
+
+
+def test_validation_goes_by_group_only_where_the_test_does():
+    groups = np.array(["ann", "bob", "eve", "ann", "bob", "eve"])
+    rows = np.arange(6)
+    assert bench._groups(groups, rows[:3], rows[3:]) is None
+    found = bench._groups(groups, rows[groups != "eve"], rows[groups == "eve"])
+    assert found.tolist() == ["ann", "bob", "ann", "bob"]
+    assert bench._groups(None, rows[:3], rows[3:]) is None

@@ -168,7 +168,7 @@ class Problem:
         y_train: (n,) with the hidden labels overwritten: -1 for classes, NaN for values.
         X_test: test rows, as the data set has them.
         y_test: their labels.
-        groups_train: (n,) group of each training row, or None.
+        groups_train: (n,) group of each training row where the test rows are of other groups, or None.
         hashes: SHA-256 of the split, of the labels kept and of the training presence mask.
     """
 
@@ -204,9 +204,16 @@ def problem(
         y_train=hidden(y_train, kept.mask),
         X_test=X_test,
         y_test=y_test,
-        groups_train=None if dataset.groups is None else dataset.groups[train],
+        groups_train=_groups(dataset.groups, train, test),
         hashes={"split": _hash(train, test), "labels": kept.sha256, "presence": mask.sha256},
     )
+
+
+def _groups(groups: np.ndarray | None, train: np.ndarray, test: np.ndarray) -> np.ndarray | None:
+    """Groups of the training rows if the test rows are of other groups: validation is to be like the test."""
+    if groups is None or np.isin(groups[test], groups[train]).any():
+        return None
+    return groups[train]
 
 
 def hidden(y: np.ndarray, kept: np.ndarray) -> np.ndarray:
