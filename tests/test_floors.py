@@ -14,24 +14,12 @@ from polymodal.data.readers import load
 from polymodal.data.splits import few_labels
 from polymodal.errors import CheckpointError, ConfigError, LabelError, PresenceWarning
 from polymodal.evaluation import late_fusion, subset_report, subsets, summarise
-from polymodal.methods.floors import (
-    ALPHAS,
-    FLOORS,
-    BestSingle,
-    DropoutConcat,
-    GradientBoosting,
-    ImputationConcat,
-    LateFusion,
-    Majority,
-    RandomForest,
-    SelfTraining,
-    SoftSelfTraining,
-    Views,
-    fit_linear,
-    floors_for,
-    summarise_series,
-    with_dropped_copies,
-)
+from polymodal.methods.floors import FLOORS, floors_for
+from polymodal.methods.floors.concat import DropoutConcat, ImputationConcat, Majority
+from polymodal.methods.floors.linear import ALPHAS, fit_linear
+from polymodal.methods.floors.per_modality import BestSingle, LateFusion, SelfTraining, SoftSelfTraining
+from polymodal.methods.floors.trees import GradientBoosting, RandomForest
+from polymodal.methods.floors.views import Views, summarise_series, with_dropped_copies
 from polymodal.schema import Series, Tabular, Vector
 
 LINEAR = [name for name in FLOORS if name not in ("gradient_boosting", "random_forest")]
