@@ -1,46 +1,19 @@
-"""Plots: a table or a history onto matplotlib axes.
-
-Every plot is ``(table, ax) -> ax``; :func:`figure` makes axes without pyplot and without a screen:
-
-    fig, ax = figure()
-    robustness_curve(table, ax)
-    fig.savefig("robustness.png")
-
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; line styles and markers say
-the same once more. Floors, if named, are grey.
-"""
+"""How a metric falls as inputs go missing: curves by number and by rate, and a map of all combinations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from polymodal.evaluation import OBSERVED, aggregate
 from polymodal.metrics import METRICS
+from polymodal.plots.canvas import COLOURS, GREYS, MARKERS, legend_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREYS = ("#4d4d4d", "#8c8c8c", "#b0b0b0")
-MARKERS = "osD^vPX*<>"
-QUANTILE = "reference_quantile/"
-
-
-def figure(width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
-    """Axes on a figure of its own, ``width`` x ``height`` inches at 100 dots an inch."""
-    from matplotlib.figure import Figure
-
-    result = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    return result, result.add_subplot()
-
-
-# ---- robustness ----------------------------------------------------------------------------------
 
 
 def robustness_curve(
@@ -137,105 +110,7 @@ def _print_values(ax: Axes, values: np.ndarray, dark: np.ndarray) -> None:
         ax.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=8, color="w" if dark[i, j] else "k")
 
 
-# ---- training ------------------------------------------------------------------------------------
-
-
-def training_curves(history: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
-    """Loss terms and validation loss by epoch, stages told apart by dotted lines.
-
-    Args:
-        history: one mapping an epoch, as ``history_`` holds it: ``loss``, ``loss/TERM``,
-            ``validation_loss``, ``stage``.
-        ax: where to draw.
-    """
-    table = pd.DataFrame(list(history))
-    epochs = np.arange(1, len(table) + 1)
-    terms = [name for name in table.columns if name.startswith("loss/")]
-    for i, name in enumerate(terms):
-        values = table[name].astype(float)
-        ax.plot(
-            epochs, values, color=COLOURS[(i + 2) % len(COLOURS)], label=name.removeprefix("loss/"), lw=1.2
-        )
-    ax.plot(epochs, table["loss"].astype(float), color=COLOURS[0], label="sum, training", lw=2.2)
-    if "validation_loss" in table:
-        ax.plot(
-            epochs,
-            table["validation_loss"].astype(float),
-            color=COLOURS[1],
-            ls="--",
-            label="validation",
-            lw=2.2,
-        )
-    for start in _stage_starts(table):
-        ax.axvline(start + 0.5, color="0.6", ls=":")
-        ax.text(
-            start + 0.7,
-            0.98,
-            table["stage"].iloc[start],
-            transform=ax.get_xaxis_transform(),
-            va="top",
-            color="0.4",
-        )
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("loss")
-    ax.set_title("Losses by epoch", loc="left")
-    ax.grid(alpha=0.3)
-    _legend(ax)
-    return ax
-
-
-def _stage_starts(table: pd.DataFrame) -> list[int]:
-    """Epochs, from 0, at which a stage begins; none where there is one stage only."""
-    if "stage" not in table or table["stage"].nunique() < 2:
-        return []
-    stages = table["stage"].tolist()
-    return [0, *(i for i in range(1, len(stages)) if stages[i] != stages[i - 1])]
-
-
-def qq_reference(history: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
-    """Q-Q plot of Robult's reference distances: are the distances of true positive pairs Gaussian?
-
-    Quantiles of the standardised distances in the last epoch that has them (filled) and in the first
-    (hollow) against those of a Gaussian, whose points lie on the diagonal.
-
-    Args:
-        history: epochs with keys ``reference_quantile/P``, P in (0, 1).
-        ax: where to draw.
-    """
-    epochs = [(i, _quantiles(epoch)) for i, epoch in enumerate(history, start=1)]
-    epochs = [(i, quantiles) for i, quantiles in epochs if quantiles]
-    for (i, quantiles), filled in zip(
-        epochs[-1:] + epochs[:1][: len(epochs) - 1], (True, False), strict=False
-    ):
-        levels = np.array(list(quantiles))
-        ax.plot(
-            ndtri(levels),
-            list(quantiles.values()),
-            marker="o",
-            ls="none",
-            color=COLOURS[0],
-            mfc=COLOURS[0] if filled else "white",
-            label=f"epoch {i}",
-        )
-    ax.axline((0.0, 0.0), slope=1.0, color="0.5", lw=1, label="Gaussian")
-    ax.set_xlabel("quantile of a standard Gaussian")
-    ax.set_ylabel("quantile of the standardised distances")
-    ax.set_title("Distances of true positive pairs against a Gaussian", loc="left")
-    ax.grid(alpha=0.3)
-    _legend(ax)
-    return ax
-
-
-def _quantiles(epoch: Mapping[str, Any]) -> dict[float, float]:
-    found = {
-        float(k.removeprefix(QUANTILE)): v
-        for k, v in epoch.items()
-        if k.startswith(QUANTILE) and v is not None
-    }
-    return dict(sorted(found.items()))
-
-
-# ---- what plots share ----------------------------------------------------------------------------
+# ---- what these plots share ----------------------------------------------------------------------
 
 
 def _of_metric(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
@@ -294,9 +169,5 @@ def _finish(ax: Axes, part: pd.DataFrame, note: str) -> Axes:
         ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
     ax.set_title(_title(part, note), loc="left", fontsize=10)
     ax.grid(alpha=0.3)
-    _legend(ax)
+    legend_beside(ax)
     return ax
-
-
-def _legend(ax: Axes) -> None:
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0)

@@ -1,0 +1,27 @@
+"""Plots: a table or a history onto matplotlib axes.
+
+Every plot is ``(table, ax) -> ax``; :func:`figure` makes axes without pyplot and without a screen:
+
+    fig, ax = figure()
+    robustness_curve(table, ax)
+    fig.savefig("robustness.png")
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; line styles and markers say
+the same once more. Floors, if named, are grey.
+"""
+
+from polymodal.plots.canvas import COLOURS, GREYS, MARKERS, figure
+from polymodal.plots.robustness import rate_curve, robustness_curve, subset_heatmap
+from polymodal.plots.training import qq_reference, training_curves
+
+__all__ = [
+    "COLOURS",
+    "GREYS",
+    "MARKERS",
+    "figure",
+    "qq_reference",
+    "rate_curve",
+    "robustness_curve",
+    "subset_heatmap",
+    "training_curves",
+]
