@@ -17,6 +17,8 @@ METHODS: dict[str, str] = {
     "robult": "polymodal.methods.robult:Robult",
     "actionmae": "polymodal.methods.actionmae:ActionMAE",
     "mmin": "polymodal.methods.mmin:MMIN",
+    "ume": "polymodal.methods.ume:UME",
+    "umt": "polymodal.methods.umt:UMT",
 }
 """Name -> ``"module:Class"``. A new method is one file, one line here, and one page of documentation."""
 
