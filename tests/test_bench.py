@@ -133,6 +133,26 @@ def test_a_cell_gives_every_subset_and_its_record(task, method):
     assert set(result.record["sha256"]) == {"split", "labels", "presence"}
 
 
+def test_diagnostics_are_those_of_the_epoch_that_was_kept():
+    first = {"stage": "pretrain", "epoch": 0, "validation_loss": 0.1, "gap": 9.0}
+    best, worse = (
+        {"stage": "finetune", "epoch": e, "validation_loss": loss, "gap": loss, "cuts_uni/a/3": 0.5}
+        for e, loss in ((1, 0.2), (2, 0.3))
+    )
+    assert bench.diagnostics([first, best, worse]) == {"validation_loss": 0.2, "gap": 0.2}
+    fixed = [{"stage": "s", "loss": 1.0}, {"stage": "s", "loss": 2.0, "r2": np.nan, "warnings": ["words"]}]
+    assert bench.diagnostics(fixed) == {"loss": 2.0}
+    assert bench.diagnostics([]) == {}
+
+
+@pytest.mark.parametrize(("method", "some"), [("robult", True), ("majority", False)])
+def test_a_record_holds_the_diagnostics_of_a_method(method, some):
+    settings = (("max_epochs", 1), ("device", "cpu")) if some else ()
+    _, result = bench.fitted(toy(), bench.Cell("toy", method, 0, settings=settings))
+    assert ("loss" in result.record["diagnostics"]) == some
+    json.dumps(result.record, allow_nan=False)
+
+
 def test_the_same_cell_gives_the_same_rows():
     cell = bench.Cell("toy", "robult", 0, 0.5, 0.2, settings=(("max_epochs", 2), ("device", "cpu")))
     once, again = (bench.fitted(toy(), cell)[1].rows for _ in range(2))

@@ -299,6 +299,7 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
         "n_parameters": n_parameters(estimator),
         "stopping_rule": getattr(estimator, "stopping_rule_", None),
         "n_epochs": getattr(estimator, "n_iter_", None),
+        "diagnostics": diagnostics(getattr(estimator, "history_", [])),
         "warnings": kept,
     }
     return estimator, Result(cell, to_rows(table), record)
@@ -322,6 +323,25 @@ def n_parameters(estimator: Any) -> int | None:
     if method is None:
         return getattr(estimator, "n_parameters_", None)
     return sum(parameter.numel() for parameter in method.parameters())
+
+
+def diagnostics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The figures of the epoch whose weights were kept; empty for a floor, which has no history.
+
+    That is the last stage's epoch of lowest validation loss, and the last epoch where nothing was held out.
+    Left out are histograms (``cuts_*``) and what is no number, or not a finite one.
+    """
+    if not history:
+        return {}
+    kept = history[-1]
+    if "validation_loss" in kept:
+        stage = [entry for entry in history if entry["stage"] == kept["stage"]]
+        kept = min(stage, key=lambda entry: entry["validation_loss"])
+    return {
+        name: value
+        for name, value in kept.items()
+        if isinstance(value, float) and np.isfinite(value) and not name.startswith("cuts_")
+    }
 
 
 def to_rows(table: pd.DataFrame) -> list[Row]:
