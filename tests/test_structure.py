@@ -24,7 +24,7 @@ ROOMS = [
     {"progress"},
     {"training"},
     {"prediction"},
-    {"evaluation"},
+    {"evaluation", "retrieval"},
     {"plots"},
     {"estimators"},
     {"bench"},
