@@ -124,6 +124,130 @@ def test_positions_differ_and_have_any_width(d):
     assert len(found.unique(dim=0)) == 9
 
 
+# ---- attention with a bias per key ---------------------------------------------------------------
+
+SIZES = [(3, 5), (8, 24), (64, 64), (33, 130)]  # queries and keys, on both sides of FUSED_FROM
+FORMS = {"written_out": 10**9, "fused": 0}
+
+
+def attention_inputs(n_queries, n_keys, dtype=torch.float64, d=4, n_rows=3):
+    query, key, value = (torch.randn(n_rows, 2, n, d, dtype=dtype) for n in (n_queries, n_keys, n_keys))
+    inputs = query, key, value, 3 * torch.randn(n_rows, n_keys, dtype=dtype)
+    return tuple(x.requires_grad_() for x in inputs)
+
+
+def attention_by_loops(query, key, value, key_bias):
+    rows = []
+    for b in range(query.shape[0]):
+        for h in range(query.shape[1]):
+            for q in query[b, h]:
+                logits = torch.stack([q @ k / q.shape[0] ** 0.5 for k in key[b, h]]) + key_bias[b]
+                weights = logits.exp() / logits.exp().sum()
+                rows.append(sum(w * v for w, v in zip(weights, value[b, h], strict=True)))
+    return torch.stack(rows).view(query.shape)
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    monkeypatch.setattr(blocks, "FUSED_FROM", FORMS[request.param])
+
+
+def test_biased_attention_equals_loops_gradients_too(form):
+    inputs = attention_inputs(3, 5)
+    output, expected = blocks.biased_attention(*inputs), attention_by_loops(*inputs)
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    seed = torch.randn_like(output)
+    gradients = torch.autograd.grad(output, inputs, seed)
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected, inputs, seed), rtol=1e-10, atol=1e-12)
+
+
+def test_biased_attention_passes_gradcheck(form):
+    assert torch.autograd.gradcheck(blocks.biased_attention, attention_inputs(2, 3, n_rows=2))
+
+
+@pytest.mark.parametrize("d", [4, 8, 16, 21])
+@pytest.mark.parametrize(("n_queries", "n_keys"), SIZES)
+def test_biased_attention_equals_an_additive_mask(n_queries, n_keys, d):
+    inputs = attention_inputs(n_queries, n_keys, torch.float32, d)
+    query, key, value, bias = (x.detach().double().requires_grad_() for x in inputs)
+    expected = nn.functional.scaled_dot_product_attention(query, key, value, bias[:, None, None, :])
+    output = blocks.biased_attention(*inputs)
+    torch.testing.assert_close(output.double(), expected, rtol=1e-4, atol=1e-5)
+    seed = torch.randn_like(output)
+    gradients = torch.autograd.grad(output, inputs, seed)
+    dense = torch.autograd.grad(expected, (query, key, value, bias), seed.double())
+    for found, wanted in zip(gradients, dense, strict=True):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_absent_keys_have_exactly_no_weight_and_no_gradient(form, dtype):
+    query, key, value, bias = attention_inputs(6, 9, dtype)
+    absent = torch.rand(bias.shape) < 0.5
+    absent[:, 0], absent[:, 1] = False, True
+    bias = bias.detach().masked_fill(absent, blocks.ABSENT).requires_grad_()
+    output = blocks.biased_attention(query, key, value, bias)
+    hidden = absent[:, None, :, None].expand(key.shape)
+    elsewhere = blocks.biased_attention(
+        query, key.masked_fill(hidden, 7.0), value.masked_fill(hidden, -1e6), bias
+    )
+    assert torch.equal(output, elsewhere)
+    _, for_key, for_value, for_bias = torch.autograd.grad(output.square().sum(), (query, key, value, bias))
+    for gradient in for_key[hidden], for_value[hidden], for_bias[absent]:
+        assert gradient.numel()
+        assert gradient.abs().max() == 0
+    assert for_key[~hidden].abs().min() > 0
+    assert for_bias[~absent].abs().min() > 0
+
+
+def test_a_row_with_only_absent_keys_is_finite_and_alone(form):
+    query, key, value, bias = attention_inputs(4, 6, torch.float32)
+    spoilt_bias = bias.detach().clone()
+    spoilt_bias[1] = blocks.ABSENT
+    inputs = query, key, value, spoilt_bias.requires_grad_()
+    output = blocks.biased_attention(*inputs)
+    rest = [0, 2]
+    torch.testing.assert_close(output[rest], blocks.biased_attention(query, key, value, bias)[rest])
+    assert all(g.isfinite().all() for g in torch.autograd.grad(output.square().sum(), inputs))
+
+
+@pytest.mark.parametrize(("n_queries", "n_keys"), SIZES)
+def test_biased_attention_knows_nothing_of_the_other_rows(n_queries, n_keys):
+    inputs = attention_inputs(n_queries, n_keys, torch.float32, n_rows=5)
+    alone = torch.cat([blocks.biased_attention(*(x[i : i + 1] for x in inputs)) for i in range(5)])
+    torch.testing.assert_close(blocks.biased_attention(*inputs), alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_a_layer_with_a_bias_of_zeros_is_the_layer_without(crossed):
+    layer = blocks.TransformerLayer(8, 2)
+    x, context = torch.randn(4, 5, 8), torch.randn(4, 6, 8) if crossed else None
+    mask = torch.rand(4, 6 if crossed else 5) < 0.6
+    mask[0] = False
+    biased = layer(x, context, mask, torch.zeros(mask.shape))
+    torch.testing.assert_close(biased, layer(x, context, mask))
+
+
+def test_a_layer_reads_no_masked_key_whatever_its_bias():
+    transformer = blocks.Transformer(8, 2, n_layers=1)
+    x, context = torch.randn(3, 4, 8), torch.randn(3, 6, 8, requires_grad=True)
+    bias = torch.randn(3, 6, requires_grad=True)
+    mask = torch.rand(3, 6) < 0.5
+    mask[0], mask[1, 0] = False, True
+    output = transformer(x, mask, context, bias)
+    shifted = transformer(x, mask, context + 5 * ~mask.unsqueeze(-1), bias + 50 * ~mask)
+    assert torch.equal(output, shifted)
+    for_context, for_bias = torch.autograd.grad(output.square().sum(), (context, bias))
+    assert for_context[~mask].abs().max() == 0
+    assert for_bias[~mask].abs().max() == 0
+    assert for_bias[mask.sum(1) > 1].abs().max() > 0
+    # A row without keys gets what a layer without any attention output gives it.
+    layer = transformer.layers[0]
+    torch.testing.assert_close(
+        output[0], transformer.norm(x[0] + layer.feed_forward(layer.norm_forward(x[0])))
+    )
+
+
 # ---- branches ------------------------------------------------------------------------------------
 
 SERIES_BRANCHES = {

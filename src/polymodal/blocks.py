@@ -113,6 +113,49 @@ class LinearPerModality(nn.Module):
 
 # ---- attention -----------------------------------------------------------------------------------
 
+ABSENT = -1e4  # the additive bias of an absent key: exp of it underflows to exactly 0
+FUSED_FROM = 64 * 64  # weights a head, queries times keys, from which on the fused kernel is the faster
+
+
+def biased_attention(query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor) -> Tensor:
+    """softmax(Q K^T / sqrt(d) + b) V with a bias per key that may need a gradient, as the log of a gate does.
+
+    A mask with a gradient would leave PyTorch's fused attention. Here the bias is one more dimension of the
+    inner product, so that the fused kernel forms its gradient too and keeps no matrix of weights. Few
+    tokens are faster with two products written out (benchmarks/attention.py).
+
+    Args:
+        query: (B, H, N, d).
+        key: (B, H, K, d).
+        value: (B, H, K, d).
+        key_bias: (B, K), finite. A key with ``ABSENT`` has exactly zero weight and gradient if another key
+            is there; where none is, the weights are uniform and the caller blanks the row.
+
+    Returns:
+        (B, H, N, d).
+    """
+    scale = 1 / math.sqrt(query.shape[-1])
+    attention = _fused if query.shape[2] * key.shape[2] >= FUSED_FROM else _written_out
+    return attention(query, key, value, key_bias[:, None, :].expand(key.shape[:3]), scale)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Queries [q, 1 / scale, 0, ...] and keys [k, b, 0, ...]; the kernel is no faster below a width of 16."""
+    d = query.shape[-1]
+    extra = max(1, 16 - d)
+    query = F.pad(F.pad(query, (0, 1), value=1 / scale), (0, extra - 1))
+    key = F.pad(torch.cat([key, bias.unsqueeze(-1)], dim=-1), (0, extra - 1))
+    value = F.pad(value, (0, extra))
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :d]
+
+
+def _written_out(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Two batched products and a softmax."""
+    logits = torch.baddbmm(
+        bias.flatten(0, 1).unsqueeze(1), query.flatten(0, 1), key.flatten(0, 1).mT, alpha=scale
+    )
+    return torch.bmm(logits.softmax(dim=-1), value.flatten(0, 1)).view(query.shape)
+
 
 class TransformerLayer(nn.Module):
     """Pre-norm attention and feed-forward of 4x width: 12 d^2 + 13 d parameters.
@@ -131,19 +174,24 @@ class TransformerLayer(nn.Module):
         self.project_out = nn.Linear(d, d)
         self.feed_forward = nn.Sequential(nn.Linear(d, 4 * d), nn.ReLU(), nn.Linear(4 * d, d))
 
-    def forward(self, x: Tensor, context: Tensor | None, key_mask: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None, key_mask: Tensor, key_bias: Tensor | None = None
+    ) -> Tensor:
         """Update x (B, N, d) by what it finds in context (B, K, d), or in itself when that is None.
 
         Args:
             x: (B, N, d).
             context: (B, K, d) or None.
             key_mask: (B, K) bool over the keys; masked keys must hold finite numbers.
+            key_bias: (B, K), added to the logits of each key and far above ``ABSENT``; None for zeros.
         """
-        attended = self.attend(self.norm_attention(x), context, key_mask)
+        attended = self.attend(self.norm_attention(x), context, key_mask, key_bias)
         x = x + F.dropout(attended, self.dropout, self.training)
         return x + F.dropout(self.feed_forward(self.norm_forward(x)), self.dropout, self.training)
 
-    def attend(self, x: Tensor, context: Tensor | None, key_mask: Tensor) -> Tensor:
+    def attend(
+        self, x: Tensor, context: Tensor | None, key_mask: Tensor, key_bias: Tensor | None = None
+    ) -> Tensor:
         """Multi-head attention of the normalised x over the present keys."""
         if context is None:
             query, key, value = self.project_in(x).chunk(3, dim=-1)
@@ -152,12 +200,14 @@ class TransformerLayer(nn.Module):
             weight, bias = self.project_in.weight, self.project_in.bias
             query = F.linear(x, weight[:d], bias[:d])
             key, value = F.linear(self.norm_attention(context), weight[d:], bias[d:]).chunk(2, dim=-1)
+        query, key, value = self.split(query), self.split(key), self.split(value)
         # A row without keys attends to everything, so that no softmax is empty; its output is blanked.
         has_key = key_mask.any(dim=1)
-        mask = (key_mask | ~has_key.unsqueeze(1))[:, None, None, :]
-        heads = F.scaled_dot_product_attention(
-            self.split(query), self.split(key), self.split(value), attn_mask=mask
-        )
+        if key_bias is None:
+            mask = (key_mask | ~has_key.unsqueeze(1))[:, None, None, :]
+            heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        else:
+            heads = biased_attention(query, key, value, key_bias.masked_fill(~key_mask, ABSENT))
         return blank(self.project_out(heads.transpose(1, 2).flatten(2)), has_key)
 
     def split(self, x: Tensor) -> Tensor:
@@ -173,10 +223,16 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(d, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(d)
 
-    def forward(self, x: Tensor, key_mask: Tensor, context: Tensor | None = None) -> Tensor:
-        """X (B, N, d) with ``key_mask`` over the keys: over ``context`` (B, K, d) where that is given."""
+    def forward(
+        self,
+        x: Tensor,
+        key_mask: Tensor,
+        context: Tensor | None = None,
+        key_bias: Tensor | None = None,
+    ) -> Tensor:
+        """X (B, N, d), ``key_mask`` and ``key_bias`` over the keys: ``context`` (B, K, d) where given."""
         for layer in self.layers:
-            x = layer(x, context, key_mask)
+            x = layer(x, context, key_mask, key_bias)
         return self.norm(x)
 
 
