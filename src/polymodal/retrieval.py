@@ -6,8 +6,8 @@ common space, rows of NaN where a modality is absent. Such a row is never found 
 inner products, which are cosines for rows of unit length.
 
 Where scores are equal, no order is better than another: :func:`search` lists lower row numbers first, and
-no metric gains by it: recall and rank are those expected of a random order of the equals, and average precision
-cuts them together. An embedding of constants is worth no more than chance.
+no metric gains by it. Recall and rank are those expected of a random order of the equals, and average
+precision cuts them together: an embedding of constants is worth no more than chance.
 
 Letters: q queries, n items, d width, k items found.
 """
