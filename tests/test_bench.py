@@ -210,6 +210,16 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     assert len(run) == 1  # the line cut off did not spoil the one after it
 
 
+def named(cell, data, model):
+    return bench.Result(cell, [], {"name": cell.name, "warnings": []})
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_other_work_can_be_done_with_a_cell(tmp_path, jobs):
+    results = bench.run(fast_cells(), out=tmp_path / "f.json", jobs=jobs, work=named, verbose=False)
+    assert [result.record["name"] for result in results] == FAST
+
+
 def test_other_cells_do_not_take_each_others_results(tmp_path):
     out = tmp_path / "figures.json"
     bench.run(fast_cells(labels=[0.05]), out=out, verbose=False)

@@ -20,7 +20,7 @@ import platform
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -250,6 +250,10 @@ class Result:
     record: dict[str, Any]
 
 
+Work = Callable[[Cell, str | Path | None, str | Path | None], Result]
+"""What :func:`run` does with a cell, given the data sets' folder and where to save the model, if anywhere."""
+
+
 def run_cell(cell: Cell, data: str | Path | None = None, model: str | Path | None = None) -> Result:
     """Train and evaluate one cell, in one thread.
 
@@ -408,6 +412,7 @@ def run(
     out: str | Path | None = None,
     command: str = "",
     models: Mapping[str, str | Path] | None = None,
+    work: Work | None = None,
     verbose: bool = True,
 ) -> list[Result]:
     """Run the cells that are not done yet, and write the figures.
@@ -420,6 +425,8 @@ def run(
             and ``FILE.partial.jsonl`` (finished cells, as they come).
         command: what was typed, for ``FILE.meta.json``.
         models: key of a cell -> directory to save its fitted estimator to.
+        work: what is done with a cell: a function that other processes can import; None for
+            :func:`run_cell`.
         verbose: show progress.
 
     Returns:
@@ -437,7 +444,7 @@ def run(
     done = {} if partial is None else finished(partial)
     left = [cell for cell in chosen if cell.key not in done]
     with progress("bench", len(left), verbose=verbose) as shown:
-        for result in _results(left, data, models or {}, min(jobs, len(left))):
+        for result in _results(left, data, models or {}, min(jobs, len(left)), work or run_cell):
             done[result.cell.key] = result
             if partial is not None:
                 _append(partial, result)
@@ -449,14 +456,14 @@ def run(
 
 
 def _results(
-    left: Sequence[Cell], data: str | Path | None, models: Mapping[str, str | Path], jobs: int
+    left: Sequence[Cell], data: str | Path | None, models: Mapping[str, str | Path], jobs: int, work: Work
 ) -> Iterator[Result]:
     """Results as they come: in order here, or in any order from several processes."""
     if jobs <= 1:
-        yield from (_named(cell, data, models.get(cell.key)) for cell in left)
+        yield from (_named(work, cell, data, models.get(cell.key)) for cell in left)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_named, cell, data, models.get(cell.key)) for cell in left]
+        futures = [pool.submit(_named, work, cell, data, models.get(cell.key)) for cell in left]
         try:
             yield from (future.result() for future in as_completed(futures))
         except BaseException:
@@ -464,10 +471,10 @@ def _results(
             raise
 
 
-def _named(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
-    """``run_cell``, whose errors say which cell it was."""
+def _named(work: Work, cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
+    """The work on a cell, whose errors say which cell it was."""
     try:
-        return run_cell(cell, data, model)
+        return work(cell, data, model)
     except PolymodalError as error:
         raise PolymodalError(f"{cell}: {error}") from error
 
