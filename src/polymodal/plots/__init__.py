@@ -10,7 +10,14 @@ Colours are those of Okabe and Ito, which colour-blind readers can tell apart; l
 the same once more. Floors, if named, are grey.
 """
 
-from polymodal.plots.canvas import COLOURS, GREYS, MARKERS, figure
+from polymodal.plots.canvas import COLOURS, GREYS, MARKERS, figure, panels
+from polymodal.plots.partition import (
+    cut_histogram,
+    feature_map,
+    gate_curves,
+    share_bars,
+    share_history,
+)
 from polymodal.plots.robustness import rate_curve, robustness_curve, subset_heatmap
 from polymodal.plots.training import qq_reference, training_curves
 
@@ -18,10 +25,16 @@ __all__ = [
     "COLOURS",
     "GREYS",
     "MARKERS",
+    "cut_histogram",
+    "feature_map",
     "figure",
+    "gate_curves",
+    "panels",
     "qq_reference",
     "rate_curve",
     "robustness_curve",
+    "share_bars",
+    "share_history",
     "subset_heatmap",
     "training_curves",
 ]

@@ -23,9 +23,19 @@ def figure(width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
     return result, result.add_subplot()
 
 
-def legend_beside(ax: Axes) -> None:
-    """The legend to the right of the axes."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0)
+def panels(n: int, *, columns: int = 2, width: float = 9.0, height: float = 3.5) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes, each ``width`` x ``height`` inches, in rows of at most ``columns``."""
+    from matplotlib.figure import Figure
+
+    columns = min(columns, n)
+    n_rows = -(-n // columns)
+    result = Figure(figsize=(width * columns, height * n_rows), dpi=100, layout="constrained")
+    return result, [result.add_subplot(n_rows, columns, i + 1) for i in range(n)]
+
+
+def legend_beside(ax: Axes, *, reverse: bool = False) -> None:
+    """The legend to the right of the axes; reversed for a stack, whose first lies at the bottom."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0, reverse=reverse)
 
 
 def mark_stages(table: pd.DataFrame, ax: Axes) -> None:
