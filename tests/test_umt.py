@@ -252,7 +252,7 @@ def test_prediction_needs_no_teacher():
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_fit_goes_through_both_stages(kind):
-    method_, batch = method(MIXED, kind), rows(MIXED, kind)
+    method_, batch = method(MIXED, kind, teacher_share=0.5), rows(MIXED, kind)
     history = fit(method_, batch, None, TrainingConfig(max_epochs=4), seed=0, verbose=False)
     assert [entry["stage"] for entry in history] == ["teach", "teach", "fuse", "fuse"]
     assert all("loss/distillation" in entry for entry in history[2:])

@@ -31,9 +31,9 @@ class UMTConfig:
 
     d_latent: int = 64
     """D, the width of a modality's features."""
-    distillation: float = 10.0
+    distillation: float = 30.0
     """Weight of the pull towards the teachers' features; 0 leaves the teachers and their stage out."""
-    teacher_share: float = 0.5
+    teacher_share: float = 0.3
     """The part of the epochs in which the teachers learn."""
     modality_dropout: float = 0.5
     """Share of the training rows that are read with a random part of their modalities."""
