@@ -18,6 +18,7 @@ and last value, and its length. Only the numbers that a linear model learnt are 
     linear.py        a linear model
     shell.py         what all floors share
     concat.py, per_modality.py, trees.py    the floors
+    retrieval.py     floors of cross-modal retrieval
 
 Letters: n rows, M modalities, T steps, d width, C outputs (classes, labels, or 1 value).
 """
