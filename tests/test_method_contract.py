@@ -40,8 +40,10 @@ def train_losses(method, batch, *, seed=1):
     method.train()
     for number, stage in enumerate(method.stages()):
         list(method.trainable(stage))
+        step = Step(stage.name, number, 0.5)
+        method.begin_epoch(step)
         torch.manual_seed(seed)
-        yield method.losses(batch, method(batch), Step(stage.name, number, 0.5))
+        yield method.losses(batch, method(batch), step)
 
 
 # ---- predictions ---------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class GatedLayer(nn.Module):
 
     def __init__(self, n_groups: int, d: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.n_heads = even_heads(d)
+        self.n_heads = even_heads(d, at_most=max(1, d // 32))  # narrower heads cost more than they tell
         self.dropout = dropout
         self.project_in = PerModality(n_groups, d, 3 * d)
         self.project_out = PerModality(n_groups, d, d)
@@ -242,7 +242,7 @@ class PartitionLearner(nn.Module):
         d: int = 64,
         *,
         chunk: int = 8,
-        d_token: int = 32,
+        d_token: int = 16,
         n_layers: int = 1,
         n_iterations: int = 3,
         gate: GateKind = "row",

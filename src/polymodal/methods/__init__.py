@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "robult": "polymodal.methods.robult:Robult",
+    "pgm": "polymodal.methods.pgm:PgM",
     "actionmae": "polymodal.methods.actionmae:ActionMAE",
     "mmin": "polymodal.methods.mmin:MMIN",
     "ume": "polymodal.methods.ume:UME",

@@ -120,6 +120,10 @@ class Method(nn.Module):
             group["weight_decay"] = self.config.weight_decay
         yield group
 
+    def begin_epoch(self, step: Step) -> None:
+        """Called before each epoch of training, for what a forward pass does otherwise as it goes on."""
+        del step
+
     def observe(self, y: Tensor) -> None:
         """Learn what is needed from the labelled training rows before the first epoch.
 

@@ -45,7 +45,7 @@ class PgMConfig:
     """Width D of a representation, in neurons."""
     chunk: int = 8
     """Neurons that share a gate; the width is a multiple of it."""
-    d_token: int = 32
+    d_token: int = 16
     """Width of a token inside the learners."""
     n_layers: int = 1
     """Attention layers of each learner; 0 leaves the learners out."""
