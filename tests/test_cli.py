@@ -145,6 +145,32 @@ def test_a_config_file_says_the_same_as_flags_and_flags_win(command, rows_csv, t
     assert list(tables.read(tmp_path / "p.csv").columns) == ["prediction"]
 
 
+def test_explain_prints_shares_and_writes_pictures(command, rows_csv, tmp_path):
+    small = ("--set", "d_latent=4", "--set", "chunk=2", "--set", "d_token=4", "--set", "n_iterations=1")
+    quick = ("--epochs", "2", "--set", "device=cpu", "--set", "floors=false", "--method", "pgm")
+    fitted = ("fit", rows_csv, "--target", "label", "--out", tmp_path / "m", *FACTS, *quick, *small)
+    assert command(*fitted)[0] == 0
+    code, said, err = command("explain", tmp_path / "m", rows_csv, "--out", tmp_path / "e")
+    assert (code, err) == (0, "")
+    assert all(
+        word in said for word in ("facts", "emb", "unassigned", "uni cut", f"Written to {tmp_path}/e: ")
+    )
+    tables = json.loads((tmp_path / "e" / "partition.json").read_text())
+    assert [row["modality"] for row in tables["partition"]] == ["facts", "emb"]
+    pictures = {path.name for path in (tmp_path / "e").glob("*.png")}
+    assert pictures == {
+        f"{n}.png" for n in ("shares", "gates", "features", "shares_by_epoch", "cuts_by_epoch")
+    }
+
+
+def test_explain_refuses_a_method_without_a_partition(command, model, rows_csv, tmp_path):
+    code, _, err = command("explain", model, rows_csv, "--out", tmp_path / "e")
+    assert code == 2
+    assert "a model of Robult came" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "e").exists()
+
+
 def test_bench_prints_a_table_and_writes_rows(command, tmp_path):
     out_file = tmp_path / "b.json"
     floors = "majority,late_fusion"

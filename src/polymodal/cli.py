@@ -238,6 +238,21 @@ def bench(
 
 
 @app.command()
+def explain(
+    model: ModelDirectory,
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("explain"),
+) -> None:
+    """Show what each modality tells alone and with others; for methods with a partition, such as pgm."""
+    from polymodal import estimators, explanation
+    from polymodal.data import tables
+
+    found, written = explanation.write(estimators.load(model), tables.read(table), out, dataset=table.stem)
+    _print(explanation.show(found))
+    print(f"Written to {out}: {', '.join(written)}")
+
+
+@app.command()
 def info(model: ModelDirectory) -> None:
     """Say what is in a model directory."""
     from polymodal import checkpoint

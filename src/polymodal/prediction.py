@@ -5,13 +5,14 @@ Letters: n rows, M modalities, C outputs, d width of the shared space.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from polymodal.batch import Batch, Output
+from polymodal.errors import ConfigError
 from polymodal.methods.base import Method
 
 Device = torch.device | str
@@ -53,9 +54,41 @@ def transform(method: Method, batch: Batch, *, device: Device = "cpu", batch_siz
     Returns:
         (n, d) float32.
     """
+    return latents(method, batch, ("shared",), device=device, batch_size=batch_size)["shared"]
+
+
+def latents(
+    method: Method, batch: Batch, names: Sequence[str], *, device: Device = "cpu", batch_size: int = 4096
+) -> dict[str, np.ndarray]:
+    """Some of the latents of a method's forward pass.
+
+    Args:
+        method: a method whose parameters lie on ``device``.
+        batch: n rows, on any device.
+        names: which of ``Output.latents``.
+        device: where the method is.
+        batch_size: rows in one forward pass.
+
+    Returns:
+        name -> (n, ...) float32.
+
+    Raises:
+        ConfigError: the method has no latent of a name.
+    """
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     with _predicting(method):
-        outputs = _outputs(method, batch, torch.device(device), batch_size)
-        return _joined([_array(output.latents["shared"]) for output in outputs])
+        for output in _outputs(method, batch, torch.device(device), batch_size):
+            for name in names:
+                found[name].append(_array(_latent(output, name)))
+    return {name: _joined(chunks) for name, chunks in found.items()}
+
+
+def _latent(output: Output, name: str) -> torch.Tensor:
+    if name not in output.latents:
+        raise ConfigError(
+            f"a latent is one that the method gives; {name!r} came; choose one of {', '.join(output.latents)}"
+        )
+    return output.latents[name]
 
 
 @contextmanager

@@ -364,14 +364,28 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         Returns:
             (n, d); rows of NaN where a row has no modality at all.
         """
+        return self.latents(X, ("shared",))[0]["shared"]
+
+    def latents(self, X: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What the method computes on its way to a prediction.
+
+        Args:
+            X: n rows, as for ``predict``.
+            names: which of the method's latents; its class docstring lists them.
+
+        Returns:
+            name -> (n, ...) float32, and (n, M) bool: which modalities each row has.
+
+        Raises:
+            ConfigError: the method has no latent of a name.
+        """
         check_is_fitted(self)
         device = next(self.method_.parameters()).device
-        return _joined(
-            [
-                prediction.transform(self.method_, to_batch(inputs), device=device)
-                for inputs in self._inputs_in_chunks(X)
-            ]
-        )
+        chunks, presence = [], []
+        for inputs in self._inputs_in_chunks(X):
+            chunks.append(prediction.latents(self.method_, to_batch(inputs), names, device=device))
+            presence.append(inputs.presence)
+        return {name: _joined([chunk[name] for chunk in chunks]) for name in names}, _joined(presence)
 
     # ---- evaluating ----
 

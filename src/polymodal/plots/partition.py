@@ -174,20 +174,18 @@ def cut_histogram(
         extent=(0.5, len(counts) + 0.5, -0.5, size - 0.5),
         cmap="cividis",
         vmin=0.0,
-        vmax=100.0,
         interpolation="nearest",
     )
     ax.plot(epochs, counts @ np.arange(size), color="w", lw=3.5)
-    ax.plot(epochs, counts @ np.arange(size), color=PARTS["paired"][0], lw=1.5, label="mean over rows")
+    ax.plot(epochs, counts @ np.arange(size), color="k", lw=1.5)
     mark_stages(pd.DataFrame(list(history)), ax)
     ax.set_ylim(-0.5, size - 0.5 + 0.1 * size)  # the names of the stages stand above the map
     ax.set_yticks(range(0, size, max(1, size // 8)))
     _by_epoch(ax, len(counts))
     chunk = "last chunk of the uni part, u" if part == "uni" else "first chunk of the paired part, p"
     ax.set_ylabel(f"{chunk} (of {size})")
-    ax.set_title(f"{modality}: {part} cuts by epoch", loc="left", fontsize=10)
+    ax.set_title(f"{modality}: {part} cuts by epoch; line: their mean", loc="left", fontsize=10)
     ax.figure.colorbar(image, ax=ax, pad=0.01, label="share of the rows [%]")
-    ax.legend(loc="lower right", fontsize=8)
     return ax
 
 
