@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "MethodClassifier": "polymodal.estimators",
     "MethodRegressor": "polymodal.estimators",
+    "PartitionedFusion": "polymodal.partitioned",
+    "PgMClassifier": "polymodal.estimators",
+    "PgMRegressor": "polymodal.estimators",
     "RobultClassifier": "polymodal.estimators",
     "RobultRegressor": "polymodal.estimators",
     "Series": "polymodal.schema",
@@ -25,6 +28,9 @@ _HOMES = {
 __all__ = [
     "MethodClassifier",
     "MethodRegressor",
+    "PartitionedFusion",
+    "PgMClassifier",
+    "PgMRegressor",
     "RobultClassifier",
     "RobultRegressor",
     "Series",

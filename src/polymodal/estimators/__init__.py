@@ -7,6 +7,8 @@ the trainer trains, the evaluation counts.
     shell.py     what all estimators share: fit, predict, transform, subset_report, save
     method.py    any registered method as a classifier or regressor
     robult.py    Robult with its settings spelt out
+    pgm.py       PgM likewise
+    settings.py  from these to a method's settings
     saving.py    a fitted estimator as a model directory
     loading.py   and back
     report.py    every combination of modalities as a table, for estimators and floors
@@ -14,6 +16,7 @@ the trainer trains, the evaluation counts.
 
 from polymodal.estimators.loading import load
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
+from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
 from polymodal.estimators.report import subset_table
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.estimators.shell import ROWS_PER_CHUNK, to_batch
@@ -22,6 +25,8 @@ __all__ = [
     "ROWS_PER_CHUNK",
     "MethodClassifier",
     "MethodRegressor",
+    "PgMClassifier",
+    "PgMRegressor",
     "RobultClassifier",
     "RobultRegressor",
     "load",

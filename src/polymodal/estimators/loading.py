@@ -8,8 +8,19 @@ from polymodal import checkpoint
 from polymodal.errors import CheckpointError
 from polymodal.estimators import saving
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
+from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.schema import from_json
+
+ESTIMATORS = (
+    MethodClassifier,
+    MethodRegressor,
+    PgMClassifier,
+    PgMRegressor,
+    RobultClassifier,
+    RobultRegressor,
+)
+"""What a model directory may hold."""
 
 
 def load(path: str | Path, *, device: str = "auto") -> MethodClassifier | MethodRegressor:
@@ -23,9 +34,7 @@ def load(path: str | Path, *, device: str = "auto") -> MethodClassifier | Method
         CheckpointError: the directory is damaged, of an unknown format, or not a model directory.
     """
     saved = checkpoint.load_directory(path)
-    known = {
-        cls.__name__: cls for cls in (MethodClassifier, MethodRegressor, RobultClassifier, RobultRegressor)
-    }
+    known = {cls.__name__: cls for cls in ESTIMATORS}
     name = saved.config.get("estimator")
     if name not in known:
         raise CheckpointError(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
-
-from sklearn.base import BaseEstimator
 
 from polymodal import methods
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
+from polymodal.estimators.settings import settings_of
 from polymodal.schema import Modality
 
 
@@ -96,7 +94,7 @@ class RobultClassifier(MethodClassifier):
         return "robult"
 
     def _method_settings(self) -> Mapping[str, Any]:
-        return _settings_of(self, methods.get("robult").Config)
+        return settings_of(self, methods.get("robult").Config)
 
 
 class RobultRegressor(MethodRegressor):
@@ -165,14 +163,4 @@ class RobultRegressor(MethodRegressor):
         return "robult"
 
     def _method_settings(self) -> Mapping[str, Any]:
-        return _settings_of(self, methods.get("robult").Config)
-
-
-def _settings_of(estimator: BaseEstimator, config: type) -> dict[str, Any]:
-    """An estimator's parameters that are fields of a method's Config; None leaves the default."""
-    values = {
-        field.name: getattr(estimator, field.name)
-        for field in fields(config)
-        if hasattr(estimator, field.name)
-    }
-    return {name: value for name, value in values.items() if value is not None}
+        return settings_of(self, methods.get("robult").Config)

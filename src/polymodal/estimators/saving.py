@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,8 +77,9 @@ def json_params(estimator: MethodEstimator) -> dict[str, Any]:
         params["modalities"] = to_json(estimator.modalities_)
     if not isinstance(params["random_state"], int | None):
         params["random_state"] = None
-    for name in {"loss_weights", "settings"} & set(params):
-        params[name] = None if params[name] is None else dict(params[name])
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            params[name] = dict(value)
     for name in ("checkpoint_dir", "log_dir"):
         params[name] = None if params[name] is None else str(params[name])
     return params
