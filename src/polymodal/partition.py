@@ -80,12 +80,15 @@ class Gates:
     def cuts(self) -> tuple[Tensor, Tensor]:
         """u, the last chunk of the uni part, and p, the first chunk of the paired part, from 0.
 
+        Gates without order have no cuts; theirs are those of ordered parts of the same sizes.
+
         Returns:
             Two (...,) int64; neither part is ever empty, so u >= 0 and p <= K - 1.
         """
         hard = self.hard()
         n_chunks = hard.uni.shape[-1]
-        return hard.uni.sum(-1).long() - 1, n_chunks - hard.paired.sum(-1).long()
+        n_uni, n_paired = (gate.sum(-1, dtype=torch.int64) for gate in (hard.uni, hard.paired))
+        return n_uni - 1, n_chunks - n_paired
 
     def towards_hard(self, hardness: Tensor | float) -> Gates:
         """(1 - a) g + a hard(g), with the gradient of g: at hardness 1 training sees what prediction sees."""
@@ -97,7 +100,9 @@ class Gates:
 
 
 def _threshold(gate: Tensor) -> Tensor:
-    return ((gate >= 0.5) | (gate >= gate.amax(dim=-1, keepdim=True))).to(gate.dtype).detach()
+    chunks = torch.arange(gate.shape[-1], device=gate.device)
+    widest = chunks == gate.argmax(dim=-1, keepdim=True)  # one chunk, also where all gates are 0
+    return ((gate >= 0.5) | widest).to(gate.dtype)
 
 
 # ---- weights for each modality -------------------------------------------------------------------

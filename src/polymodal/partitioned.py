@@ -76,7 +76,7 @@ def key_bias(gate: Tensor, *, hard: bool) -> Tensor:
 
     NOTE[DIFF 2]: a hard mask gives the partitioner no gradient, so training uses the logarithm of the gate.
     """
-    return torch.where(gate > 0, 0.0, ABSENT) if hard else (gate + EPSILON).log()
+    return torch.where(gate > 0, gate.new_zeros(()), ABSENT) if hard else (gate + EPSILON).log()
 
 
 class GatedLayer(nn.Module):
@@ -95,8 +95,8 @@ class GatedLayer(nn.Module):
         """Tokens (G, B, N, d) and the additive mask (G, B, N) of each as a key: (G, B, N, d)."""
         n_groups, n_rows, n_tokens, d = tokens.shape
         flat = tokens.flatten(1, 2)
-        heads = self.project_in(_scale_free(flat)).view(n_groups * n_rows, n_tokens, 3, self.n_heads, -1)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        heads = (n_groups * n_rows, n_tokens, 3, self.n_heads, d // self.n_heads)
+        query, key, value = self.project_in(_scale_free(flat)).view(heads).permute(2, 0, 3, 1, 4)
         attended = biased_attention(query, key, value, bias.flatten(0, 1)).transpose(1, 2)
         flat = flat + self.drop(self.project_out(attended.reshape(n_groups, n_rows * n_tokens, d)))
         flat = flat + self.drop(self.narrow(F.gelu(self.widen(_scale_free(flat)))))
@@ -252,7 +252,7 @@ class PartitionLearner(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        judge_sizes(d, chunk)
+        judge_sizes(d, chunk, n_iterations)
         judge_name("mask", mask, get_args(MaskReading))
         judge_name("parts", parts, get_args(PartNames))
         tokens = Tokens(mask, d, chunk)
@@ -316,8 +316,12 @@ class PartitionLearner(nn.Module):
         return uni, paired
 
 
-def judge_sizes(d: int, chunk: int) -> None:
-    """Refuse a width that is no multiple of the chunk."""
+def judge_sizes(d: int, chunk: int, n_iterations: int) -> None:
+    """Refuse a width that is no multiple of the chunk, and no rounds at all."""
+    if n_iterations < 1:
+        raise ConfigError(
+            f"n_iterations is 1 or more; got {n_iterations}; n_layers=0 leaves the learners out"
+        )
     if d < 2 or chunk < 1 or d % chunk:
         raise ConfigError(
             f"the width is a multiple of chunk; got {d} and chunk={chunk}; take a chunk that divides it"
@@ -369,7 +373,7 @@ class PartitionedFusion(nn.Module):
         Raises:
             DataError: a name is unknown, none came, or presence does not fit.
         """
-        given = self.judge_names(representations)
+        given = self.judge_names(representations, lengths or {})
         n_rows, device = len(given), given.device
         if presence is None:
             here = torch.tensor([name in representations for name in self.names], device=device)
@@ -395,9 +399,9 @@ class PartitionedFusion(nn.Module):
         steps = step_mask(lengths, n_steps) & present.unsqueeze(1)
         return blank(_scale_free(masked_mean(adapter(blank(values, steps)), steps)), present)
 
-    def judge_names(self, representations: Mapping[str, Tensor]) -> Tensor:
+    def judge_names(self, representations: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Tensor:
         """One of the tensors; refuses unknown names, and none at all."""
-        for name in representations:
+        for name in (*representations, *lengths):
             if name not in self.names:
                 raise DataError(
                     f"this fusion knows {', '.join(self.names)}; {name!r} came; name it when you build it"

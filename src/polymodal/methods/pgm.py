@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -118,12 +119,13 @@ def judge_rates(rates: Mapping[str, float], names: Sequence[str]) -> None:
     """Refuse factors for parts or modalities that do not exist."""
     for key, factor in rates.items():
         part, slash, name = key.partition("/")
-        if part not in (*PARTS, "*") or (slash and name not in names) or (part == "*" and not slash):
+        fits = name in names and part != "head" if slash else part != "*"
+        if part not in (*PARTS, "*") or not fits:
             raise ConfigError(
                 f"learning_rates names parts ({', '.join(PARTS)}), part/modality or */modality; got {key!r}; "
-                f"the modalities are {', '.join(names)}"
+                f"the modalities are {', '.join(names)}, and all of them share the head"
             )
-        if isinstance(factor, bool) or not isinstance(factor, int | float) or factor < 0:
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < inf:
             raise ConfigError(
                 f"a factor of the learning rate is 0 or more; got {factor!r} for {key!r}; 1 changes nothing"
             )
@@ -174,8 +176,8 @@ class GatedHead(nn.Module):
     def forward(self, parts: Parts) -> Votes:
         """Parts to one vote."""
         features, there = side_by_side(parts)
-        lowest = torch.finfo(features.dtype).min
-        weights = torch.where(there, self.score(features).squeeze(2), lowest).softmax(dim=1)
+        scores = self.score(features).squeeze(2)
+        weights = scores.masked_fill(~there, torch.finfo(scores.dtype).min).softmax(dim=1)
         fused = (weights.unsqueeze(2) * blank(self.project(features), there)).sum(1)
         return one_vote(self.network(fused))
 
