@@ -105,7 +105,7 @@ def judge_cuts(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def judge_reconstruction(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A reconstruction that explains little while the task's loss has halved."""
     tasks = [epoch["loss/task"] for epoch in history if "loss/task" in epoch]
-    if len(tasks) < 2 or tasks[-1] > tasks[0] / 2:
+    if len(tasks) < 2 or tasks[-1] >= max(tasks) / 2:  # a ramp begins at 0
         return
     for name, value in by_modality(history[-1], "rebuilt"):
         if value < 0.1:
