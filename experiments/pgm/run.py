@@ -8,9 +8,10 @@ masks and splits, seconds, parameters and last diagnostics of each run):
 - ``main``: PgM, UME, UMT and neural concatenation on every data set, 5 seeds (extrasensory 3); Robult, its
   rivals and the floors on the same splits and seeds are those of ``experiments/robult/main.json``, and run
   here on wiki alone, which is not there;
-- ``fusion``: the other three ways to fuse the parts;
-- ``stages``: one stage instead of two, and a ramp;
-- ``ablations``: PgM less one part, and each of its dials, 3 seeds;
+- ``fusion``: the other three ways to fuse the parts, 3 seeds (extrasensory 1);
+- ``ablations``: PgM less one part, 3 seeds;
+- ``stages``: one stage instead of two, and a ramp, 3 seeds (extrasensory 1);
+- ``dials``: rounds, weights, decoder, masks, 3 seeds;
 - ``missing``: half of the training inputs absent, on mfeat, 3 seeds, as in ``experiments/robult``.
 
 PgM as it is stands in ``main`` alone; the other groups hold what differs from it. A run that is stopped goes
@@ -34,8 +35,8 @@ from polymodal.methods.floors import floors_for
 from polymodal.metrics import evaluate
 
 HERE = Path(__file__).parent
-EPOCHS = {"extrasensory": (15, 10)}
-"""Epochs of PgM and of its rivals: 70 and 60, and fewer where there are 14,000 training rows."""
+EPOCHS = {"av_digits": (35, 60), "extrasensory": (15, 10)}
+"""Epochs of PgM and of its rivals: 70 and 60, and fewer where a fit takes minutes."""
 
 SOURCES: list[tuple[str, str | None, tuple[float, ...], int]] = [
     # data set, split, shares of labels, seeds
@@ -48,20 +49,19 @@ SOURCES: list[tuple[str, str | None, tuple[float, ...], int]] = [
     ("av_digits", None, (1.0,), 5),
     ("extrasensory", None, (1.0,), 3),
 ]
-VARIED: list[tuple[str, str | None, float, int]] = [
-    # where fusions and schedules are compared: one line a task, some with fewer seeds
-    ("mosi", "split_bclstm", 1.0, 5),
-    ("wesad", None, 1.0, 5),
-    ("mfeat", None, 0.05, 5),
-    ("htad", None, 1.0, 5),
-    ("wiki", None, 1.0, 5),
-    ("extrasensory", None, 1.0, 1),
-]
-ABLATED: list[tuple[str, str | None, float, int]] = [
-    ("mfeat", None, 0.05, 3),
+Where = list[tuple[str, str | None, float, int]]
+"""Data set, split, share of labels, seeds."""
+VARIED: Where = [
     ("mosi", "split_bclstm", 1.0, 3),
     ("wesad", None, 1.0, 3),
+    ("mfeat", None, 0.05, 3),
+    ("htad", None, 1.0, 3),
+    ("wiki", None, 1.0, 3),
+    ("extrasensory", None, 1.0, 1),
 ]
+ABLATED: Where = [("mosi", "split_bclstm", 1.0, 3), ("mfeat", None, 0.05, 3), ("wesad", None, 1.0, 3)]
+DIALLED: Where = [("mosi", "split_bclstm", 1.0, 3), ("mfeat", None, 0.05, 3)]
+SMALL: Where = [("mosi", "split_bclstm", 1.0, 3), ("htad", None, 1.0, 3)]
 
 RIVALS: dict[str, dict[str, Any]] = {
     "ume": {"method": "ume"},
@@ -79,6 +79,12 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "static gate": {"gate": "static"},
     "fixed cut": {"gate": "fixed"},
     "sigmoid gate": {"gate": "sigmoid"},
+    "no modality dropout": {"modality_dropout": 0.0},
+    # what the reconstruction does to the gates when there is no task: its predictions mean nothing
+    "reconstruction alone": {"beta": 0.0},
+    "reconstruction alone, overlap penalty": {"beta": 0.0, "overlap_weight": 1.0},
+}
+DIALS: dict[str, dict[str, Any]] = {
     "N = 1": {"n_iterations": 1},
     "N = 2": {"n_iterations": 2},
     "N = 4": {"n_iterations": 4},
@@ -87,16 +93,13 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "decoder linear": {"d_decoder": 0},
     "decoder 16": {"d_decoder": 16},
     "decoder 256": {"d_decoder": 256},
-    "mask channels": {"mask": "channels"},
     "mask values": {"mask": "values"},
     "overlap penalty": {"overlap_weight": 1.0},
     "uni-modal head": {"uni_weight": 0.5},
     "contrast": {"contrast_weight": 0.1},
-    "no modality dropout": {"modality_dropout": 0.0},
-    # what the reconstruction does to the gates when there is no task: its predictions mean nothing
-    "reconstruction alone": {"beta": 0.0},
-    "reconstruction alone, overlap penalty": {"beta": 0.0, "overlap_weight": 1.0},
 }
+CHANNELS = {"mask channels": {"mask": "channels"}}
+"""Every neuron a token: ten times the time of a fit, so on the smallest shapes alone."""
 
 
 def of_pgm(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -123,11 +126,7 @@ def main_cells(data: str | None) -> Iterator[Cell]:
         yield from bench.cells(dataset, methods, seeds=range(n_seeds), labels=labels, split=split, data=data)
 
 
-def varied_cells(
-    where: list[tuple[str, str | None, float, int]],
-    variants: Mapping[str, Mapping[str, Any]],
-    data: str | None,
-) -> Iterator[Cell]:
+def varied_cells(where: Where, variants: Mapping[str, Mapping[str, Any]], data: str | None) -> Iterator[Cell]:
     """Variants of PgM on some tasks."""
     for dataset, split, share, n_seeds in where:
         methods = trained(dataset, of_pgm(variants))
@@ -145,8 +144,14 @@ def stage_cells(data: str | None) -> Iterator[Cell]:
 
 
 def ablation_cells(data: str | None) -> Iterator[Cell]:
-    """PgM less one part, and each of its dials."""
+    """PgM less one part."""
     yield from varied_cells(ABLATED, ABLATIONS, data)
+
+
+def dial_cells(data: str | None) -> Iterator[Cell]:
+    """PgM with one of its dials turned."""
+    yield from varied_cells(DIALLED, DIALS, data)
+    yield from varied_cells(SMALL, CHANNELS, data)
 
 
 def missing_cells(data: str | None) -> Iterator[Cell]:
@@ -160,6 +165,7 @@ GROUPS = {
     "fusion": fusion_cells,
     "ablations": ablation_cells,
     "stages": stage_cells,
+    "dials": dial_cells,
     "missing": missing_cells,
 }
 
