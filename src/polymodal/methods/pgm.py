@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.batch import Batch, Input, Output, Task
-from polymodal.blocks import Branches, LinearPerModality, SetFusion, blank, mlp, random_subset
+from polymodal.blocks import Branches, LinearPerModality, SetFusion, blank, random_subset
 from polymodal.errors import ConfigError
 from polymodal.losses import symmetric_info_nce
 from polymodal.methods import pgm_diagnostics
@@ -81,7 +81,7 @@ class PgMConfig:
     sequence: Literal["gru", "transformer"] = "gru"
     """The branch of a series."""
     dropout: float = 0.0
-    """Dropout in branches, learners and heads."""
+    """Dropout in branches and learners."""
     learning_rate: float = 1e-3
     """Step size of AdamW."""
     learning_rates: Mapping[str, float] | None = None
@@ -152,11 +152,15 @@ def one_vote(logits: Tensor) -> Votes:
 
 
 class ConcatHead(nn.Module):
-    """All features side by side, and which are there, through a feed-forward [paper]."""
+    """All features side by side, and which are there, through a linear layer.
 
-    def __init__(self, n_modalities: int, d: int, n_outputs: int, dropout: float) -> None:
+    NOTE[DIFF 7]: the paper says a feed-forward. The learners before it are deep enough: with few labels a
+    hidden layer over all features learns them by heart.
+    """
+
+    def __init__(self, n_modalities: int, d: int, n_outputs: int) -> None:
         super().__init__()
-        self.network = mlp(n_modalities * (2 * d + 1), 2 * d, n_outputs, dropout)
+        self.network = nn.Linear(n_modalities * (2 * d + 1), n_outputs)
 
     def forward(self, parts: Parts) -> Votes:
         """Parts to one vote."""
@@ -167,11 +171,11 @@ class ConcatHead(nn.Module):
 class GatedHead(nn.Module):
     """A weighted mean of all features, weights by softmax of a score that each feature has of its own."""
 
-    def __init__(self, n_modalities: int, d: int, n_outputs: int, dropout: float) -> None:
+    def __init__(self, n_modalities: int, d: int, n_outputs: int) -> None:
         super().__init__()
         self.project = LinearPerModality(2 * n_modalities, d, d)
         self.score = LinearPerModality(2 * n_modalities, d, 1)
-        self.network = mlp(d, 2 * d, n_outputs, dropout)
+        self.network = nn.Linear(d, n_outputs)
 
     def forward(self, parts: Parts) -> Votes:
         """Parts to one vote."""
@@ -185,11 +189,11 @@ class GatedHead(nn.Module):
 class AttentionHead(nn.Module):
     """A set transformer over all features."""
 
-    def __init__(self, n_modalities: int, d: int, n_outputs: int, dropout: float) -> None:
+    def __init__(self, n_modalities: int, d: int, n_outputs: int) -> None:
         super().__init__()
         self.project = LinearPerModality(2 * n_modalities, d, d)
-        self.fusion = SetFusion(2 * n_modalities, d, dropout)
-        self.network = mlp(d, 2 * d, n_outputs, dropout)
+        self.fusion = SetFusion(2 * n_modalities, d)
+        self.network = nn.Linear(d, n_outputs)
 
     def forward(self, parts: Parts) -> Votes:
         """Parts to one vote."""
@@ -203,10 +207,10 @@ class PartitionedHead(nn.Module):
     The paired vote counts as much as all uni votes together.
     """
 
-    def __init__(self, n_modalities: int, d: int, n_outputs: int, dropout: float) -> None:
+    def __init__(self, n_modalities: int, d: int, n_outputs: int) -> None:
         super().__init__()
         self.uni = LinearPerModality(n_modalities, d, n_outputs)
-        self.paired = mlp(n_modalities * (d + 1), 2 * d, n_outputs, dropout)
+        self.paired = nn.Linear(n_modalities * (d + 1), n_outputs)
 
     def forward(self, parts: Parts) -> Votes:
         """Parts to M + 1 votes."""
@@ -270,7 +274,7 @@ class PgM(Method):
             d_decoder=c.d_decoder,
             dropout=c.dropout,
         )
-        self.head = HEADS[c.fusion](n, d, task.n_outputs, c.dropout)
+        self.head = HEADS[c.fusion](n, d, task.n_outputs)
         self.uni_heads = LinearPerModality(n, d, task.n_outputs) if c.uni_weight else None
         self.hardness = 0.0
 
@@ -396,12 +400,13 @@ class PgM(Method):
     def trainable(self, stage: Stage) -> Iterator[ParameterGroup]:
         """A group for each part of each modality, with a learning rate of its own.
 
-        The first stage trains neither branches nor heads: the branches stand where the paper has frozen
-        encoders.
+        The first stage has no use for the heads.
+
+        NOTE[DIFF 8]: branches are trained from the start; in the paper frozen encoders stand in their place.
         """
         groups = list(self.own_groups())
         if stage.name == "pretrain":
-            groups = [group for group in groups if group[0] not in ("branch", "head")]
+            groups = [group for group in groups if group[0] != "head"]
         rates = self.config.learning_rates or {}
         for part, name, parameters in groups:
             factor = rates.get(part, 1.0) * rates.get(f"{part}/{name}", 1.0) * rates.get(f"*/{name}", 1.0)
