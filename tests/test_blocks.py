@@ -126,8 +126,8 @@ def test_positions_differ_and_have_any_width(d):
 
 # ---- attention with a bias per key ---------------------------------------------------------------
 
-SIZES = [(3, 5), (8, 24), (64, 64), (33, 130)]  # queries and keys, on both sides of FUSED_FROM
-FORMS = {"written_out": 10**9, "fused": 0}
+SIZES = [(3, 5), (8, 24), (64, 64), (33, 130)]  # queries and keys
+FORMS = {"written_out": 2**40, "fused": 0}
 
 
 def attention_inputs(n_queries, n_keys, dtype=torch.float64, d=4, n_rows=3):
@@ -167,7 +167,7 @@ def test_biased_attention_passes_gradcheck(form):
 
 @pytest.mark.parametrize("d", [4, 8, 16, 21])
 @pytest.mark.parametrize(("n_queries", "n_keys"), SIZES)
-def test_biased_attention_equals_an_additive_mask(n_queries, n_keys, d):
+def test_biased_attention_equals_an_additive_mask(form, n_queries, n_keys, d):
     inputs = attention_inputs(n_queries, n_keys, torch.float32, d)
     query, key, value, bias = (x.detach().double().requires_grad_() for x in inputs)
     expected = nn.functional.scaled_dot_product_attention(query, key, value, bias[:, None, None, :])
@@ -212,10 +212,21 @@ def test_a_row_with_only_absent_keys_is_finite_and_alone(form):
 
 
 @pytest.mark.parametrize(("n_queries", "n_keys"), SIZES)
-def test_biased_attention_knows_nothing_of_the_other_rows(n_queries, n_keys):
+def test_biased_attention_knows_nothing_of_the_other_rows(form, n_queries, n_keys):
     inputs = attention_inputs(n_queries, n_keys, torch.float32, n_rows=5)
     alone = torch.cat([blocks.biased_attention(*(x[i : i + 1] for x in inputs)) for i in range(5)])
     torch.testing.assert_close(blocks.biased_attention(*inputs), alone, rtol=1e-5, atol=1e-6)
+
+
+def test_both_forms_of_biased_attention_agree_where_one_takes_over(monkeypatch):
+    inputs = attention_inputs(4, 6, torch.float32)
+    at_least = 3 * 2 * 4 * 6
+    monkeypatch.setattr(blocks, "FUSED_FROM", at_least)
+    written_out = blocks.biased_attention(*inputs)
+    monkeypatch.setattr(blocks, "FUSED_FROM", at_least - 1)
+    fused = blocks.biased_attention(*inputs)
+    assert not torch.equal(fused, written_out)
+    torch.testing.assert_close(fused, written_out)
 
 
 @pytest.mark.parametrize("crossed", [False, True])

@@ -114,15 +114,15 @@ class LinearPerModality(nn.Module):
 # ---- attention -----------------------------------------------------------------------------------
 
 ABSENT = -1e4  # the additive bias of an absent key: exp of it underflows to exactly 0
-FUSED_FROM = 64 * 64  # weights a head, queries times keys, from which on the fused kernel is the faster
+FUSED_FROM = 2**23  # weights, rows x heads x queries x keys: above 32 MiB the fused kernel is the faster
 
 
 def biased_attention(query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor) -> Tensor:
     """softmax(Q K^T / sqrt(d) + b) V with a bias per key that may need a gradient, as the log of a gate does.
 
     A mask with a gradient would leave PyTorch's fused attention. Here the bias is one more dimension of the
-    inner product, so that the fused kernel forms its gradient too and keeps no matrix of weights. Few
-    tokens are faster with two products written out (benchmarks/attention.py).
+    inner product, so that the fused kernel forms its gradient too and keeps no matrix of weights. While
+    that matrix is small, two products written out are faster (benchmarks/attention.py).
 
     Args:
         query: (B, H, N, d).
@@ -135,7 +135,8 @@ def biased_attention(query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor
         (B, H, N, d).
     """
     scale = 1 / math.sqrt(query.shape[-1])
-    attention = _fused if query.shape[2] * key.shape[2] >= FUSED_FROM else _written_out
+    n_weights = query.shape[:3].numel() * key.shape[2]
+    attention = _fused if n_weights > FUSED_FROM else _written_out
     return attention(query, key, value, key_bias[:, None, :].expand(key.shape[:3]), scale)
 
 
