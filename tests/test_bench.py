@@ -189,6 +189,7 @@ def test_a_run_writes_its_rows_and_what_an_auditor_asks(tmp_path):
     hashes = [record["sha256"] for record in meta["cells"]]
     assert hashes[0] == hashes[1]  # both methods got the same draws
     assert all(record["seconds_fit"] >= 0 for record in meta["cells"])
+    assert all(record["cpu_seconds_fit"] >= 0 for record in meta["cells"])
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
