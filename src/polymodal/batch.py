@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-TaskKind = Literal["multiclass", "multilabel", "regression"]
+TaskKind = Literal["multiclass", "multilabel", "regression", "retrieval"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Task:
     """What is to be predicted.
 
     Attributes:
-        kind: ``"multiclass"`` (one of C classes), ``"multilabel"`` (C independent labels) or
-            ``"regression"`` (C = 1 value).
+        kind: ``"multiclass"`` (one of C classes), ``"multilabel"`` (C independent labels),
+            ``"regression"`` (C = 1 value), or ``"retrieval"`` (a common space of all modalities; C classes, 0
+            where there are none, and then no label at all).
         n_outputs: C.
     """
 

@@ -141,17 +141,25 @@ class PairedLearner(nn.Module):
         self.layers = nn.ModuleList(GatedLayer(1, d, dropout) for _ in range(n_layers))
         self.unembed = PerModality(n_modalities, d, tokens.width)
 
-    def forward(self, x: Tensor, gate: Tensor, presence: Tensor, *, hard: bool) -> Tensor:
+    def forward(
+        self, x: Tensor, gate: Tensor, presence: Tensor, *, hard: bool, alone: bool = False
+    ) -> Tensor:
         """X (M, B, D), gate (M, B, K), presence (B, M) to features (M, B, D)."""
         tokens, bias = self.tokens.read(x, gate, hard=hard)
         bias = torch.where(presence.T.unsqueeze(2), bias, ABSENT)
         tokens = self.embed(tokens)
         n_modalities, n_rows, n_tokens, d = tokens.shape
-        together = tokens.transpose(0, 1).reshape(1, n_rows, n_modalities * n_tokens, d)
-        bias = bias.transpose(0, 1).reshape(1, n_rows, n_modalities * n_tokens)
+        if alone:
+            together, bias = tokens.flatten(0, 1).unsqueeze(0), bias.flatten(0, 1).unsqueeze(0)
+        else:
+            together = tokens.transpose(0, 1).reshape(1, n_rows, n_modalities * n_tokens, d)
+            bias = bias.transpose(0, 1).reshape(1, n_rows, n_modalities * n_tokens)
         for layer in self.layers:
             together = layer(together, bias)
-        tokens = together.view(n_rows, n_modalities, n_tokens, d).transpose(0, 1)
+        if alone:
+            tokens = together.view(tokens.shape)
+        else:
+            tokens = together.view(n_rows, n_modalities, n_tokens, d).transpose(0, 1)
         return self.unembed(tokens).flatten(2) * self.tokens.spread(gate)
 
 
@@ -162,9 +170,11 @@ class GatedCopy(nn.Module):
         super().__init__()
         self.tokens = tokens
 
-    def forward(self, x: Tensor, gate: Tensor, presence: Tensor, *, hard: bool) -> Tensor:
+    def forward(
+        self, x: Tensor, gate: Tensor, presence: Tensor, *, hard: bool, alone: bool = False
+    ) -> Tensor:
         """X (M, B, D), gate (M, B, K) to features (M, B, D)."""
-        del presence, hard
+        del presence, hard, alone
         return x * self.tokens.spread(gate)
 
 
@@ -279,6 +289,7 @@ class PartitionLearner(nn.Module):
         *,
         hardness: Tensor | float = 0.0,
         hard: bool | None = None,
+        alone: bool = False,
     ) -> Parts:
         """Split, learn and rebuild.
 
@@ -288,6 +299,7 @@ class PartitionLearner(nn.Module):
             hardness: how far soft gates are moved towards hard ones, 0 to 1, without changing the gradient.
             hard: hard masks: what is hidden has exactly no influence, and gates no gradient. None: outside
                 of training.
+            alone: each modality as if it were the only one of its row: its paired part sees no other.
         """
         hard = not self.training if hard is None else hard
         start = blank(representation, presence).transpose(0, 1)
@@ -296,7 +308,7 @@ class PartitionLearner(nn.Module):
         acting = gates.hard() if hard else gates.towards_hard(hardness)
         x = start
         for _ in range(self.n_iterations):
-            uni, paired = self.learn(x, acting, presence, hard=hard)
+            uni, paired = self.learn(x, acting, presence, hard=hard, alone=alone)
             rebuilt = self.decoder(torch.cat([uni, paired], dim=-1))
             x = start + rebuilt
         return Parts(
@@ -308,12 +320,15 @@ class PartitionLearner(nn.Module):
             presence=presence,
         )
 
-    def learn(self, x: Tensor, gates: Gates, presence: Tensor, *, hard: bool) -> tuple[Tensor, Tensor]:
+    def learn(
+        self, x: Tensor, gates: Gates, presence: Tensor, *, hard: bool, alone: bool
+    ) -> tuple[Tensor, Tensor]:
         """Uni and paired features (M, B, D) of x (M, B, D); zeros for a part that is left out."""
         nothing = torch.zeros_like(x)
         uni = nothing if self.parts == "paired" else self.uni(x, gates.uni, presence, hard=hard)
-        paired = nothing if self.parts == "uni" else self.paired(x, gates.paired, presence, hard=hard)
-        return uni, paired
+        if self.parts == "uni":
+            return uni, nothing
+        return uni, self.paired(x, gates.paired, presence, hard=hard, alone=alone)
 
 
 def judge_sizes(d: int, chunk: int, n_iterations: int) -> None:

@@ -8,6 +8,7 @@ the trainer trains, the evaluation counts.
     method.py    any registered method as a classifier or regressor
     robult.py    Robult with its settings spelt out
     pgm.py       PgM likewise
+    retriever.py PgM for retrieval: fit, embed, index, search, report
     settings.py  from these to a method's settings
     saving.py    a fitted estimator as a model directory
     loading.py   and back
@@ -18,6 +19,7 @@ from polymodal.estimators.loading import load
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
 from polymodal.estimators.report import subset_table
+from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.estimators.shell import ROWS_PER_CHUNK, to_batch
 
@@ -27,6 +29,7 @@ __all__ = [
     "MethodRegressor",
     "PgMClassifier",
     "PgMRegressor",
+    "PgMRetriever",
     "RobultClassifier",
     "RobultRegressor",
     "load",

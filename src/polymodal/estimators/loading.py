@@ -9,6 +9,7 @@ from polymodal.errors import CheckpointError
 from polymodal.estimators import saving
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
+from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.schema import from_json
 
@@ -17,13 +18,14 @@ ESTIMATORS = (
     MethodRegressor,
     PgMClassifier,
     PgMRegressor,
+    PgMRetriever,
     RobultClassifier,
     RobultRegressor,
 )
 """What a model directory may hold."""
 
 
-def load(path: str | Path, *, device: str = "auto") -> MethodClassifier | MethodRegressor:
+def load(path: str | Path, *, device: str = "auto") -> MethodClassifier | MethodRegressor | PgMRetriever:
     """The fitted estimator of a model directory.
 
     Args:

@@ -20,9 +20,9 @@ from polymodal.methods.floors import FLOORS, Floor
 from polymodal.schema import from_json, to_json
 
 if TYPE_CHECKING:
-    from polymodal.estimators.shell import MethodEstimator
+    from polymodal.estimators.shell import TrainedEstimator
 
-    Fitted = TypeVar("Fitted", bound=MethodEstimator)
+    Fitted = TypeVar("Fitted", bound=TrainedEstimator)
 
 FLOOR = "floor/"
 """Prefix of the floors' tensors."""
@@ -31,7 +31,7 @@ FLOOR = "floor/"
 # ---- writing -------------------------------------------------------------------------------------------
 
 
-def write(estimator: MethodEstimator, path: str | Path) -> None:
+def write(estimator: TrainedEstimator, path: str | Path) -> None:
     """Write a model directory, whole or not at all.
 
     Raises:
@@ -52,7 +52,7 @@ def write(estimator: MethodEstimator, path: str | Path) -> None:
     )
 
 
-def describe(estimator: MethodEstimator) -> dict[str, Any]:
+def describe(estimator: TrainedEstimator) -> dict[str, Any]:
     """Everything but arrays, as JSON."""
     return {
         "estimator": type(estimator).__name__,
@@ -70,7 +70,7 @@ def describe(estimator: MethodEstimator) -> dict[str, Any]:
     }
 
 
-def json_params(estimator: MethodEstimator) -> dict[str, Any]:
+def json_params(estimator: TrainedEstimator) -> dict[str, Any]:
     """Constructor parameters as JSON: modalities as bound, a random state that is no number as None."""
     params = estimator.get_params(deep=False)
     if params["modalities"] is not None:

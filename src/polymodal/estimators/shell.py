@@ -53,7 +53,8 @@ def to_batch(inputs: Inputs, labels: Labels | None = None) -> Batch:
     """
     y = labelled = None
     if labels is not None:
-        values = labels.values if labels.kind == "multiclass" else labels.values.astype(np.float32)
+        codes = labels.values.dtype == np.int64
+        values = labels.values if codes else labels.values.astype(np.float32)
         y, labelled = torch.from_numpy(values), torch.from_numpy(labels.labelled)
     return Batch(
         values={name: torch.from_numpy(value) for name, value in inputs.values.items()},
@@ -79,18 +80,17 @@ class Predictions:
     presence: np.ndarray
 
 
-# ---- the shell ----
+# ---- the shells ----
 
 
-class MethodEstimator(TransformerMixin, BaseEstimator):
-    """Reading, training, predicting, evaluating and saving, for any registered method."""
+class TrainedEstimator(BaseEstimator):
+    """Settings, inputs, latents and saving: what all estimators that train a method share."""
 
     _training_settings: ClassVar[tuple[str, ...]] = tuple(f.name for f in fields(training.TrainingConfig))
 
     # The parameters that every estimator has; each class spells them out in its own constructor.
     modalities: Mapping[str, Modality] | None
     validation_fraction: float
-    floors: bool
     device: str
     random_state: Any
     verbose: bool
@@ -105,11 +105,6 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
     stopping_rule_: str
     labelled_fraction_: float
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # the shared space is float32, whatever came
-        return tags
-
     # ---- what a subclass says ----
 
     def _method_name(self) -> str:
@@ -117,6 +112,100 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
 
     def _method_settings(self) -> Mapping[str, Any]:
         raise NotImplementedError
+
+    # ---- learning ----
+
+    def _judged_settings(self) -> training.TrainingConfig:
+        if not (isinstance(self.validation_fraction, int | float) and 0 <= self.validation_fraction < 1):
+            raise ConfigError(
+                f"validation_fraction is a share in [0, 1); got {self.validation_fraction!r}; "
+                "0 trains for a fixed number of epochs"
+            )
+        params = self.get_params(deep=False)
+        return training.TrainingConfig(**{k: params[k] for k in self._training_settings if k in params})
+
+    def _new_method(self, preprocessor: Preprocessor, labels: Labels) -> Method:
+        cls = methods.get(self._method_name())
+        n_outputs = 1 if labels.classes is None else len(labels.classes)
+        return cls(
+            preprocessor.inputs,
+            Task(labels.kind, n_outputs),
+            methods.configure(cls, self._method_settings()),
+        )
+
+    def _keep(
+        self, method: Method, preprocessor: Preprocessor, schema: dict[str, Modality], labels: Labels, X: Any
+    ) -> None:
+        self.method_ = method
+        self.preprocessor_ = preprocessor
+        self.modalities_ = schema
+        self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
+        self.n_iter_ = len(self.history_)
+        self.labelled_fraction_ = round(float(labels.labelled.mean()), 4)
+        self.classes_ = labels.classes
+        if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        if not isinstance(X, Mapping):
+            self.n_features_in_ = (X if hasattr(X, "shape") else np.asarray(X)).shape[1]
+
+    # ---- what the method makes of rows ----
+
+    def _inputs_in_chunks(self, X: Any) -> Iterator[Inputs]:
+        n = door.n_rows(X)
+        if n <= ROWS_PER_CHUNK:
+            yield self.preprocessor_.transform(door.read(X, self.modalities_))
+            return
+        starts = range(0, n, ROWS_PER_CHUNK)
+        with progress("predict", len(starts), verbose=self.verbose) as shown:
+            for start in starts:
+                rows = door.take(X, slice(start, start + ROWS_PER_CHUNK))
+                yield self.preprocessor_.transform(door.read(rows, self.modalities_, first_row=start))
+                shown.step(lambda start=start: f"{min(start + ROWS_PER_CHUNK, n)} of {n} rows")  # type: ignore[misc]
+
+    def latents(self, X: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What the method computes on its way to a prediction.
+
+        Args:
+            X: n rows, as for ``predict``.
+            names: which of the method's latents; its class docstring lists them.
+
+        Returns:
+            name -> (n, ...) float32, and (n, M) bool: which modalities each row has.
+
+        Raises:
+            ConfigError: the method has no latent of a name.
+        """
+        check_is_fitted(self)
+        device = next(self.method_.parameters()).device
+        chunks, presence = [], []
+        for inputs in self._inputs_in_chunks(X):
+            chunks.append(prediction.latents(self.method_, to_batch(inputs), names, device=device))
+            presence.append(inputs.presence)
+        return {name: _joined([chunk[name] for chunk in chunks]) for name in names}, _joined(presence)
+
+    # ---- keeping ----
+
+    def save(self, path: str | Path) -> None:
+        """Write a model directory: safetensors and JSON, no pickle, whole or not at all.
+
+        Raises:
+            CheckpointError: ``path`` holds something that is not a model directory.
+        """
+        check_is_fitted(self)
+        saving.write(self, path)
+
+
+class MethodEstimator(TransformerMixin, TrainedEstimator):
+    """Reading, training, predicting, evaluating and saving, for any registered method that predicts."""
+
+    floors: bool
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # the shared space is float32, whatever came
+        return tags
+
+    # ---- what a subclass says ----
 
     def _read_labels(self, y: Any, n: int) -> Labels:
         raise NotImplementedError
@@ -215,15 +304,6 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         }
         return {name: floor.fit(X, y) for name, floor in floors.items()}
 
-    def _judged_settings(self) -> training.TrainingConfig:
-        if not (isinstance(self.validation_fraction, int | float) and 0 <= self.validation_fraction < 1):
-            raise ConfigError(
-                f"validation_fraction is a share in [0, 1); got {self.validation_fraction!r}; "
-                "0 trains for a fixed number of epochs"
-            )
-        params = self.get_params(deep=False)
-        return training.TrainingConfig(**{k: params[k] for k in self._training_settings if k in params})
-
     def _validation_rows(
         self, labels: Labels, seed: int, groups: Any, *, given: bool
     ) -> tuple[np.ndarray, str]:
@@ -234,6 +314,7 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         if self.validation_fraction == 0:
             return none, "fixed epochs: validation_fraction is 0"
         known = labels.values
+        assert labels.kind != "retrieval", "a retriever draws its rows itself"
         if labels.kind == "multiclass":  # the rule names classes as the caller does
             assert labels.classes is not None
             known = labels.classes[np.where(labels.labelled, labels.values, 0)]
@@ -274,48 +355,12 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
             )
         return torch.from_numpy(monitored.values)
 
-    def _new_method(self, preprocessor: Preprocessor, labels: Labels) -> Method:
-        cls = methods.get(self._method_name())
-        n_outputs = 1 if labels.classes is None else len(labels.classes)
-        return cls(
-            preprocessor.inputs,
-            Task(labels.kind, n_outputs),
-            methods.configure(cls, self._method_settings()),
-        )
-
-    def _keep(
-        self, method: Method, preprocessor: Preprocessor, schema: dict[str, Modality], labels: Labels, X: Any
-    ) -> None:
-        self.method_ = method
-        self.preprocessor_ = preprocessor
-        self.modalities_ = schema
-        self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
-        self.n_iter_ = len(self.history_)
-        self.labelled_fraction_ = round(float(labels.labelled.mean()), 4)
-        self.classes_ = labels.classes
-        if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
-            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        if not isinstance(X, Mapping):
-            self.n_features_in_ = (X if hasattr(X, "shape") else np.asarray(X)).shape[1]
-
     # ---- predicting ----
 
     @property
     def late_fusion(self) -> bool:
         """True where a subset's prediction is the mean of its branches' predictions."""
         return methods.get(self._method_name()).late_fusion
-
-    def _inputs_in_chunks(self, X: Any) -> Iterator[Inputs]:
-        n = door.n_rows(X)
-        if n <= ROWS_PER_CHUNK:
-            yield self.preprocessor_.transform(door.read(X, self.modalities_))
-            return
-        starts = range(0, n, ROWS_PER_CHUNK)
-        with progress("predict", len(starts), verbose=self.verbose) as shown:
-            for start in starts:
-                rows = door.take(X, slice(start, start + ROWS_PER_CHUNK))
-                yield self.preprocessor_.transform(door.read(rows, self.modalities_, first_row=start))
-                shown.step(lambda start=start: f"{min(start + ROWS_PER_CHUNK, n)} of {n} rows")  # type: ignore[misc]
 
     def _predictions(self, X: Any, *, warn: bool = True, branches: bool = False) -> Predictions:
         """All chunks together; branch predictions, M times as large, only where they are wanted."""
@@ -366,27 +411,6 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
         """
         return self.latents(X, ("shared",))[0]["shared"]
 
-    def latents(self, X: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """What the method computes on its way to a prediction.
-
-        Args:
-            X: n rows, as for ``predict``.
-            names: which of the method's latents; its class docstring lists them.
-
-        Returns:
-            name -> (n, ...) float32, and (n, M) bool: which modalities each row has.
-
-        Raises:
-            ConfigError: the method has no latent of a name.
-        """
-        check_is_fitted(self)
-        device = next(self.method_.parameters()).device
-        chunks, presence = [], []
-        for inputs in self._inputs_in_chunks(X):
-            chunks.append(prediction.latents(self.method_, to_batch(inputs), names, device=device))
-            presence.append(inputs.presence)
-        return {name: _joined([chunk[name] for chunk in chunks]) for name in names}, _joined(presence)
-
     # ---- evaluating ----
 
     def subset_report(
@@ -426,17 +450,6 @@ class MethodEstimator(TransformerMixin, BaseEstimator):
 
     def _evaluation_labels(self, y: Any, n: int) -> Labels:
         return self._labels_like(y, n, self.method_.task.kind, self.classes_)
-
-    # ---- keeping ----
-
-    def save(self, path: str | Path) -> None:
-        """Write a model directory: safetensors and JSON, no pickle, whole or not at all.
-
-        Raises:
-            CheckpointError: ``path`` holds something that is not a model directory.
-        """
-        check_is_fitted(self)
-        saving.write(self, path)
 
 
 def _with_their_groups(rows: np.ndarray, groups: Any) -> np.ndarray:

@@ -23,16 +23,20 @@ METHODS: dict[str, str] = {
 }
 """Name -> ``"module:Class"``. A new method is one file, one line here, and one page of documentation."""
 
+RETRIEVERS: dict[str, str] = {"pgm_retrieval": "polymodal.methods.pgm_retrieval:PgMRetrieval"}
+"""Methods that learn a common space in place of a prediction: for retrieval alone."""
+
 
 def get(name: str) -> type[Method]:
-    """The class of a registered method.
+    """The class of a registered method, of prediction or retrieval.
 
     Raises:
         ConfigError: no method has this name.
     """
-    if name not in METHODS:
+    known = METHODS | RETRIEVERS
+    if name not in known:
         raise ConfigError(f"a method is one of {', '.join(METHODS)}; {name!r} came{_guess(name, METHODS)}")
-    module, _, attribute = METHODS[name].partition(":")
+    module, _, attribute = known[name].partition(":")
     return getattr(import_module(module), attribute)
 
 
@@ -56,4 +60,4 @@ def _guess(name: str, known: Mapping[str, Any] | list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else "; choose one of these"
 
 
-__all__ = ["METHODS", "configure", "get"]
+__all__ = ["METHODS", "RETRIEVERS", "configure", "get"]

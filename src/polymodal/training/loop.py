@@ -68,16 +68,17 @@ def fit(
 
     Raises:
         ConfigError: a setting does not fit the device.
-        LabelError: no labelled row to learn from, or none to validate on.
+        LabelError: no labelled row to learn from, or none to validate on; retrieval needs neither.
         CheckpointError: the checkpoints in ``config.checkpoint_dir`` are another fit's, or all damaged, or
             there are some and ``resume`` is False.
         TrainingError: a loss is not finite.
     """
     place = choose_device(device)
     precision = Precision(config.precision, place)
-    y, labelled = labels_of(train, "training")
+    kind = method.task.kind
+    y, labelled = labels_of(train, "training", kind)
     if validation is not None:
-        labels_of(validation, "validation")
+        labels_of(validation, "validation", kind)
     train = without_hidden_labels(train)
     with _own_generators(place, seed), _restored_requires_grad(method):
         method.to(place)
@@ -157,6 +158,7 @@ def run_epoch(run: Run, stage: Stage, epoch: int, optimizer: torch.optim.Optimiz
     step = Step(stage.name, epoch, epoch / n)
     terms = Means(step)
     run.method.train()
+    run.method.begin_epoch(step)
     for i, index in enumerate(batches, start=epoch * len(batches)):
         warm_up(optimizer, (i + 1) / (n * len(batches)))
         terms.add(train_step(run, run.train.take(index), step, optimizer))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.batch import Batch
+from polymodal.batch import Batch, TaskKind
 from polymodal.errors import LabelError
 from polymodal.training.settings import TrainingConfig
 
@@ -40,7 +40,7 @@ def epoch_batches(labelled: np.ndarray, config: TrainingConfig, *, seed: int, ep
     random = np.random.default_rng([seed, epoch])
     known, unknown = np.flatnonzero(labelled), np.flatnonzero(~labelled)
     share = config.labelled_share
-    if len(known) >= share * len(labelled):
+    if not len(known) or len(known) >= share * len(labelled):
         return _tensors(_split(random.permutation(len(labelled)), config.batch_size))
     n_known = max(1, round(share * config.batch_size))
     parts = _split(random.permutation(unknown), max(1, config.batch_size - n_known))
@@ -119,19 +119,21 @@ def tensors_of(batch: Batch) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def labels_of(batch: Batch, what: str) -> tuple[Tensor, Tensor]:
-    """The labels and which rows have one.
+def labels_of(batch: Batch, what: str, kind: TaskKind) -> tuple[Tensor, Tensor]:
+    """The labels and which rows have one; retrieval may do without any.
 
     Raises:
         LabelError: none has.
     """
-    if batch.y is None or batch.labelled is None or not batch.labelled.any():
+    if batch.y is None or batch.labelled is None or not (batch.labelled.any() or kind == "retrieval"):
         raise LabelError(f"{what} needs at least one labelled row; none of {len(batch)} rows is; label some")
     return batch.y, batch.labelled
 
 
 def without_hidden_labels(batch: Batch) -> Batch:
     """The same rows with the labels of unlabelled rows overwritten: what is not there cannot be read."""
-    y, labelled = labels_of(batch, "training")
+    y, labelled = batch.y, batch.labelled
+    assert y is not None
+    assert labelled is not None
     mask = labelled if y.ndim == 1 else labelled.unsqueeze(1)
     return replace(batch, y=torch.where(mask, y, torch.zeros_like(y)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.batch import Batch, TaskKind
-from polymodal.methods.base import Method
+from polymodal.methods.base import Method, Step
 from polymodal.training.rows import Rows
 
 
@@ -16,13 +16,26 @@ def validation_loss(method: Method, rows: Rows) -> float:
     """Task loss of the whole input plus the mean over each modality alone, so that subsets count.
 
     Each is a mean over the labelled rows that have the modality (over every labelled row for the whole
-    input): the negative log-likelihood of classes or labels, or the squared error.
+    input): the negative log-likelihood of classes or labels, or the squared error. Retrieval predicts no
+    label: there it is what the method minimises at last.
     """
     kind = method.task.kind
+    if kind == "retrieval":
+        return _own_loss(method, rows)
     chunks = [torch.stack([_summed_loss(*view, kind) for view in _views(method, b)]) for b in rows.chunks()]
     sums, counts = torch.stack(chunks).sum(dim=0).cpu().unbind(dim=1)
     whole, *alone = (sums / counts)[counts > 0].tolist()
     return whole + (sum(alone) / len(alone) if alone else 0.0)
+
+
+def _own_loss(method: Method, rows: Rows) -> float:
+    """Mean over the rows of the losses of the method's last stage."""
+    *_, last = method.stages()
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in rows.chunks():
+        losses = method.losses(batch, method(batch), Step(last.name, 0, 0.0))
+        total += len(batch) * sum(losses.values(), start=torch.zeros(())).double().cpu()
+    return float(total / len(rows))
 
 
 def _views(method: Method, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

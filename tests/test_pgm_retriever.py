@@ -1,0 +1,419 @@
+"""PgM for retrieval: the method, its losses, and the retriever around it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.testing import assert_close
+
+import polymodal
+from batches import random_batch, spoilt
+from polymodal import PgMRetriever, Vector, training
+from polymodal.batch import Batch, Input, Task
+from polymodal.errors import ConfigError, DataError, LabelError
+from polymodal.losses import symmetric_info_nce
+from polymodal.methods.base import Step
+from polymodal.methods.pgm_retrieval import PgMRetrieval, PgMRetrievalConfig, same_class
+from polymodal.partitioned import PartitionLearner
+from polymodal.training import TrainingConfig
+
+INPUTS = (Input("a", "vector", 5), Input("s", "series", 3), Input("c", "vector", 4))
+CLASSES = Task("multiclass", 3)  # what the labels of random batches are drawn from
+FINETUNE = Step("finetune", 0, 0.0)
+SMALL = {"d_latent": 16, "d_embed": 6, "chunk": 4, "d_token": 8, "d_decoder": 8}
+
+
+def method(n_classes=3, seed=0, **config):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PgMRetrieval(INPUTS, Task("retrieval", n_classes), PgMRetrievalConfig(**SMALL, **config))
+
+
+def batch(n=12, seed=0) -> Batch:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return random_batch(INPUTS, CLASSES, n)
+
+
+def without_labels(rows: Batch) -> Batch:
+    return Batch(rows.values, rows.presence, rows.lengths, rows.y, torch.zeros_like(rows.labelled))
+
+
+# ---- the contrast ----------------------------------------------------------------------------------------
+
+
+def dull_info_nce(a, b, temperature, positives):
+    """Row by row: the mean over its positives of minus the log of their softmax, both ways."""
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    total = 0.0
+    for one, other in ((a, b), (b, a)):
+        for i in range(len(one)):
+            logits = other @ one[i] / temperature
+            log_shares = logits - np.log(np.exp(logits).sum())
+            total -= np.mean([log_shares[j] for j in range(len(other)) if positives[i, j]])
+    return total / (2 * len(a))
+
+
+@pytest.mark.parametrize("with_classes", [False, True])
+def test_the_contrast_is_that_of_a_loop(with_classes):
+    random = np.random.default_rng(0)
+    a, b, y = random.normal(size=(9, 4)), random.normal(size=(9, 4)), random.integers(0, 3, 9)
+    positives = (y[:, None] == y) if with_classes else np.eye(9, dtype=bool)
+    found = symmetric_info_nce(
+        torch.from_numpy(a),
+        torch.from_numpy(b),
+        temperature=0.3,
+        positives=torch.from_numpy(positives) if with_classes else None,
+    )
+    assert float(found) == pytest.approx(dull_info_nce(a, b, 0.3, positives), abs=1e-12)
+
+
+def test_only_labelled_rows_of_one_class_are_positives_of_each_other():
+    same = same_class(torch.tensor([1, 1, 1, 0]), torch.tensor([True, True, False, False]))
+    assert same.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+# ---- embeddings ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_layers": 0}, {"mask": "values"}, {"parts": "paired"}], ids=str)
+def test_alone_is_what_a_row_of_one_modality_gives(settings):
+    torch.manual_seed(0)
+    learner = PartitionLearner(3, 16, chunk=4, **settings)
+    x, presence = torch.randn(7, 3, 16), torch.rand(7, 3) < 0.7
+    together = learner(x, presence, hard=False, alone=True)
+    for i in range(3):
+        only = presence & (torch.arange(3) == i)
+        for name in ("uni", "paired", "rebuilt"):
+            expected = getattr(learner(x, only, hard=False), name)[:, i]
+            assert_close(getattr(together, name)[:, i], expected)
+
+
+def test_an_embedding_knows_one_modality_alone():
+    rows, trained = batch(), method().eval()
+    whole = trained(rows).latents["embeddings"]
+    for i, name in enumerate(rows.names):
+        alone = trained(rows.only((name,))).latents["embeddings"]
+        assert_close(alone[:, i], whole[:, i], equal_nan=True)
+        assert alone[:, [m for m in range(3) if m != i]].isnan().all()
+
+
+def test_embeddings_are_unit_rows_where_present_and_nan_elsewhere():
+    rows = batch()
+    found = method().eval()(rows).latents["embeddings"]
+    assert (found.isnan().all(-1) == ~rows.presence).all()
+    assert_close(found[rows.presence].norm(dim=-1), torch.ones(int(rows.presence.sum())))
+
+
+def test_no_row_depends_on_another_or_on_what_is_absent():
+    rows, trained = batch(), method().eval()
+    whole = trained(rows)
+    for other in (spoilt(rows), spoilt(rows, 1e6)):
+        found = trained(other)
+        assert_close(found.latents["embeddings"], whole.latents["embeddings"], rtol=0, atol=0, equal_nan=True)
+        assert_close(found.prediction, whole.prediction, rtol=0, atol=0)
+    few = trained(rows.slice(2, 5))
+    assert_close(few.latents["embeddings"], whole.latents["embeddings"][2:5], equal_nan=True)
+
+
+# ---- losses ----------------------------------------------------------------------------------------------
+
+
+def gradients(trained, rows):
+    trained.zero_grad()
+    losses = trained.losses(rows, trained(rows), FINETUNE)
+    sum(losses.values()).backward()
+    return losses, {n: p.grad.clone() for n, p in trained.named_parameters() if p.grad is not None}
+
+
+def test_hidden_labels_and_absent_bytes_change_no_loss_and_no_gradient():
+    rows, trained = batch(), method().train()
+    one, two = gradients(trained, rows), gradients(trained, spoilt(rows))
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert torch.isfinite(a[name]).all()
+            assert_close(a[name], b[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 12])
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_any_batch_has_finite_losses_with_a_gradient(n_rows, n_classes):
+    rows = batch(n_rows) if n_classes else without_labels(batch(n_rows))
+    for stage in ("pretrain", "finetune"):
+        trained = method(n_classes).train()
+        losses = trained.losses(rows, trained(rows), Step(stage, 0, 0.0))
+        total = sum(losses.values())
+        total.backward()
+        assert torch.isfinite(total)
+        assert all(torch.isfinite(p.grad).all() for p in trained.parameters() if p.grad is not None)
+
+
+def test_a_row_of_one_modality_stands_in_no_pair():
+    """It changes the reconstruction and the classes, and nothing of the contrast."""
+    rows, trained = batch(), method(alpha=0.5).eval()
+    single = rows.presence.sum(1) == 1
+    assert 0 < single.sum() < len(rows)
+    pairs_only = rows.rows((~single).nonzero().squeeze(1))
+    all_terms = trained.losses(rows, trained(rows), FINETUNE)
+    pair_terms = trained.losses(pairs_only, trained(pairs_only), FINETUNE)
+    assert_close(all_terms["pairs"], pair_terms["pairs"])
+    assert not torch.isclose(all_terms["reconstruction"], pair_terms["reconstruction"])
+    assert not torch.isclose(all_terms["classes"], pair_terms["classes"])
+
+
+def test_unlabelled_rows_give_pairs_and_no_class():
+    rows, trained = without_labels(batch()), method().eval()
+    losses = trained.losses(rows, trained(rows), FINETUNE)
+    assert losses["classes"] == 0
+    assert losses["pairs"] > 0
+
+
+def test_the_first_stage_learns_the_partition_alone():
+    trained = method()
+    pretrain, finetune = trained.stages()
+    learnt = {id(p) for group in trained.trainable(pretrain) for p in group["params"]}
+    assert learnt == {id(p) for p in trained.learner.parameters()}
+    everything = {id(p) for group in trained.trainable(finetune) for p in group["params"]}
+    assert everything == {id(p) for p in trained.parameters()}
+    assert next(method(pretrain_share=0.0).stages()).name == "finetune"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"temperature": 0.0}, "temperature must be a number from 1e-12 up; got 0.0"),
+        ({"d_embed": 0}, "d_embed must be a whole number from 1 up; got 0"),
+        ({"pair_weight": -1}, "pair_weight must be a number from 0 up; got -1"),
+        ({"sequence": "lstm"}, "sequence must be a known name; got 'lstm'"),
+        ({"dropout": 1.0}, "dropout must be a number from 0 up and below 1; got 1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        PgMRetrieval(INPUTS, Task("retrieval", 0), PgMRetrievalConfig(**settings))
+
+
+def test_another_task_is_refused():
+    with pytest.raises(ConfigError, match="learns a common space; the task multiclass came; take PgM for it"):
+        PgMRetrieval(INPUTS, CLASSES)
+
+
+# ---- training without a label ----------------------------------------------------------------------------
+
+
+def test_a_retrieval_method_trains_and_validates_without_any_label():
+    rows = without_labels(batch(40))
+    history = training.fit(
+        method(0),
+        rows,
+        without_labels(batch(20, seed=1)),
+        TrainingConfig(max_epochs=4),
+        seed=0,
+        verbose=False,
+    )
+    assert [entry["stage"] for entry in history] == ["pretrain", "finetune", "finetune", "finetune"]
+    assert all(np.isfinite(entry["validation_loss"]) for entry in history)
+
+
+def test_the_validation_loss_is_what_the_last_stage_minimises():
+    rows, held = batch(40), batch(20, seed=1)
+    trained = method(learning_rate=1e-9, dropout=0.0)
+    history = training.fit(trained, rows, held, TrainingConfig(max_epochs=2), seed=0, verbose=False)
+    with torch.no_grad():
+        expected = sum(trained.losses(held, trained(held), FINETUNE).values())
+    assert history[-1]["validation_loss"] == pytest.approx(float(expected), rel=1e-4)
+
+
+# ---- the retriever ---------------------------------------------------------------------------------------
+
+
+def pairs(n=240, seed=0):
+    """Two modalities that share two hidden numbers, one of which shows the class."""
+    random = np.random.default_rng(0)
+    mixing = random.normal(size=(2, 6)), random.normal(size=(2, 4))
+    random = np.random.default_rng(seed + 1)
+    hidden = random.normal(size=(n, 2))
+    y = np.array(["low", "middle", "high"])[(hidden[:, 0] > 0).astype(int) + (hidden[:, 0] > 1)]
+    a, b = (hidden @ m + 0.3 * random.normal(size=(n, m.shape[1])) for m in mixing)
+    return {"image": a, "text": b}, y
+
+
+def retriever(**settings):
+    chosen = {"max_epochs": 12, "batch_size": 64, "learning_rate": 3e-3, "random_state": 0, "dropout": 0.0}
+    return PgMRetriever(**{**SMALL, **chosen, **settings})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return retriever().fit(*pairs())
+
+
+def value(report, metric):
+    return report[report["metric"] == metric].set_index(["method", "subset"])["value"]
+
+
+@pytest.mark.parametrize("with_classes", [True, False])
+def test_it_beats_chance_by_far_in_both_directions(with_classes, fitted):
+    model = fitted if with_classes else retriever().fit(pairs()[0])
+    X, y = pairs(120, seed=1)
+    report = model.report(X, y, dataset="toy", seed=3)
+    ranks, maps = value(report, "median_rank"), value(report, "map")
+    for direction in ("image->text", "text->image"):
+        assert ranks["pgm", direction] < ranks["chance", direction] / 2
+        if with_classes:
+            assert maps["pgm", direction] > maps["chance", direction] + 0.2
+    assert set(report["labels"]) == {1.0 if with_classes else 0.0}
+
+
+def test_search_finds_what_the_embeddings_say(fitted):
+    X, _ = pairs(50, seed=1)
+    query = {"text": pairs(7, seed=2)[0]["text"]}
+    scores, rows = fitted.index(X).search(query, 5, find="image")
+    cosines = fitted.embed(query, "text") @ fitted.embed(X, "image").T
+    np.testing.assert_array_equal(rows, np.argsort(-cosines, axis=1)[:, :5])
+    np.testing.assert_allclose(scores, np.take_along_axis(cosines, rows, 1), rtol=1e-6)
+    back, _ = fitted.search({"image": X["image"][:3]}, find="text")
+    assert back.shape == (3, 10)
+
+
+def test_absent_rows_are_not_found_and_find_nothing(fitted):
+    X, _ = pairs(30, seed=1)
+    X["image"][::2] = np.nan
+    query = {"text": np.where(np.arange(4)[:, None] == 1, np.nan, X["text"][:4])}
+    scores, rows = fitted.index(X).search(query, 20, find="image")
+    assert set(rows[0]) == {-1, *range(1, 30, 2)}
+    assert (rows[1] == -1).all()
+    assert np.isnan(scores[1]).all()
+
+
+def test_faiss_finds_the_same(fitted):
+    pytest.importorskip("faiss", reason="faiss-cpu is not installed")
+    X, _ = pairs(50, seed=1)
+    fitted.index(X)
+    exact = fitted.search({"text": X["text"][:6]}, 5, find="image")
+    faiss = fitted.search({"text": X["text"][:6]}, 5, find="image", engine="faiss")
+    np.testing.assert_array_equal(faiss[1], exact[1])
+    np.testing.assert_allclose(faiss[0], exact[0], rtol=1e-4)
+
+
+def test_an_embedding_reads_one_modality_alone(fitted):
+    X, _ = pairs(20, seed=1)
+    one = fitted.embed({"text": X["text"]}, "text")
+    two = fitted.embed({"text": X["text"], "image": X["image"][::-1]}, "text")
+    np.testing.assert_array_equal(one, two)
+
+
+def test_the_same_seed_gives_the_same_space(fitted):
+    X, _ = pairs(20, seed=1)
+    np.testing.assert_array_equal(retriever().fit(*pairs()).embed(X, "text"), fitted.embed(X, "text"))
+
+
+def test_rows_with_holes_and_few_labels():
+    X, y = pairs()
+    X["image"][::4], X["text"][1::4] = np.nan, np.nan
+    few = np.where(np.arange(240) % 3 == 0, y, None)
+    model = retriever(validation_fraction=0.3).fit(X, few)
+    assert model.labelled_fraction_ == pytest.approx(1 / 3, abs=1e-3)
+    assert list(model.classes_) == ["high", "low", "middle"]
+    ranks = value(model.report(*pairs(100, seed=1)), "median_rank")
+    assert ranks["pgm", "image->text"] < ranks["chance", "image->text"] / 2
+
+
+def test_a_data_frame_with_declared_modalities():
+    X, y = pairs()
+    frame = pd.DataFrame(np.column_stack([X["image"], X["text"]]), columns=[*"pqrstu", *"wxyz"])
+    model = retriever(modalities={"image": Vector([*"pqrstu"]), "text": Vector([*"wxyz"])}).fit(frame, y)
+    _, rows = model.index(frame).search(frame[[*"wxyz"]], 3, find="image")
+    assert rows.shape == (240, 3)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "rule"),
+    [
+        (0.15, "early stopping on 36 held-out pairs"),
+        (0.0, "fixed epochs: validation_fraction is 0"),
+        (0.05, "fixed epochs: 12 validation pairs would be fewer than 30, too few to stop by"),
+    ],
+)
+def test_the_stopping_rule_is_told(fraction, rule):
+    assert retriever(validation_fraction=fraction, max_epochs=2).fit(*pairs()).stopping_rule_ == rule
+
+
+def test_groups_stay_whole():
+    model = retriever(validation_fraction=0.2)
+    everything = np.ones(240, dtype=bool)
+    groups = np.arange(240) // 8
+    held, kept, rule = model._validation_rows(everything, 0, groups)
+    assert not set(groups[held]) & set(groups[kept])
+    assert len(held) + len(kept) == 240
+    assert rule == "early stopping on 48 held-out pairs, whole groups"
+
+
+def test_a_saved_retriever_embeds_alike(fitted, tmp_path):
+    X, _ = pairs(20, seed=1)
+    fitted.save(tmp_path / "model")
+    again = polymodal.load(tmp_path / "model")
+    assert isinstance(again, PgMRetriever)
+    assert again.get_params() == fitted.get_params()
+    np.testing.assert_array_equal(again.embed(X, "image"), fitted.embed(X, "image"))
+    np.testing.assert_array_equal(again.classes_, fitted.classes_)
+    with pytest.raises(
+        ConfigError, match=r"a search needs a collection; none is there; call index\(X\) first"
+    ):
+        again.search({"text": X["text"]}, find="image")
+
+
+def test_one_without_classes_is_saved_too(tmp_path):
+    X, _ = pairs()
+    model = retriever(max_epochs=2).fit(X)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(polymodal.load(tmp_path / "model").embed(X, "text"), model.embed(X, "text"))
+
+
+def test_a_resumed_fit_ends_in_the_same_weights(tmp_path):
+    X, y = pairs()
+    whole = retriever(max_epochs=4).fit(X, y)
+    retriever(max_epochs=4, checkpoint_dir=str(tmp_path)).fit(X, y)
+    again = retriever(max_epochs=4, checkpoint_dir=str(tmp_path)).fit(X, y, resume=True)
+    np.testing.assert_array_equal(again.embed(X, "text"), whole.embed(X, "text"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"find": "sound"}, "a modality is one of image, text; 'sound' came"),
+        ({"find": "image", "k": 0}, "k is a whole number above 0; got 0"),
+        ({"find": "image", "engine": "annoy"}, "engine is exact or faiss; got 'annoy'; take exact"),
+    ],
+)
+def test_a_search_out_of_range_is_refused(fitted, arguments, words):
+    X, _ = pairs(10, seed=1)
+    with pytest.raises(ConfigError, match=words):
+        fitted.index(X).search({"text": X["text"]}, **arguments)
+
+
+def test_a_query_is_of_one_modality(fitted):
+    X, _ = pairs(10, seed=1)
+    fitted.index(X)
+    with pytest.raises(
+        ConfigError, match="a query is of one modality; image and text came; pass one of them"
+    ):
+        fitted.search(X, find="image")
+    with pytest.raises(ConfigError, match="a query is of one modality; none came"):
+        fitted.search({"text": np.full((2, 4), np.nan)}, find="image")
+
+
+def test_one_modality_and_no_pairs_are_refused():
+    X, y = pairs()
+    with pytest.raises(DataError, match="retrieval is from one modality to another; only 'text' came"):
+        retriever().fit({"text": X["text"]}, y)
+    X["image"][::2], X["text"][1::2] = np.nan, np.nan
+    with pytest.raises(DataError, match="rows that have two modalities; none of 240 rows has"):
+        retriever().fit(X, y)
+
+
+def test_labels_that_are_none_are_refused():
+    X, _ = pairs()
+    with pytest.raises(LabelError, match="labelled"):
+        retriever().fit(X, np.full(240, -1))
