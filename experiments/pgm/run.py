@@ -14,10 +14,10 @@ masks and splits, seconds, parameters and last diagnostics of each run):
 - ``dials``: rounds, weights, decoder, masks, 3 seeds;
 - ``missing``: half of the training inputs absent, on mfeat, 3 seeds, as in ``experiments/robult``.
 
-PgM as it is stands in ``main`` alone. The other groups vary PgM with one round (N = 1), which costs a third of
-the time and reached the same on held-out training rows; their baseline ``pgm, N = 1`` is in ``fusion``. A run that is stopped goes
-on where it stopped. ``laziness.py`` and ``retrieval.py`` are the other two commands; ``tables.py`` turns the
-JSON into TABLES.md.
+PgM as it is stands in ``main`` alone. The other groups vary PgM with one round (N = 1), which costs a
+third of the time and reached the same on held-out training rows; their baseline ``pgm, N = 1`` is in
+``fusion``. A run that is stopped goes on where it stopped. ``laziness.py`` and ``retrieval.py`` are the other
+two commands; ``tables.py`` turns the JSON into TABLES.md.
 """
 
 from __future__ import annotations
