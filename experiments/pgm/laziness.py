@@ -2,7 +2,7 @@
 
     python experiments/pgm/laziness.py --data DIR --jobs 2
 
-Writes laziness.json beside this file. PgM with its partitioner and without (every gate open), with modality
+Writes laziness.json beside this file. PgM with one round, with its partitioner and without (every gate open), with modality
 dropout and without; for each the score of a modality's test rows read alone:
 
 - ``joint``: by the model trained on all modalities;
@@ -50,7 +50,7 @@ def cells() -> Iterator[Cell]:
     for dataset, labels in LABELS.items():
         for seed in range(N_SEEDS):
             for name, settings in VARIANTS.items():
-                given = tuple({**settings, "max_epochs": EPOCHS}.items())
+                given = tuple({"n_iterations": 1, **settings, "max_epochs": EPOCHS}.items())
                 yield Cell(dataset, "pgm", seed, labels, settings=given, name=name)
 
 
