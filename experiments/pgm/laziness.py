@@ -2,8 +2,8 @@
 
     python experiments/pgm/laziness.py --data DIR --jobs 2
 
-Writes laziness.json beside this file. PgM with one round, with its partitioner and without (every gate open), with modality
-dropout and without; for each the score of a modality's test rows read alone:
+Writes laziness.json beside this file. PgM with one round, with its partitioner and without (every gate open),
+with modality dropout and without; for each the score of a modality's test rows read alone:
 
 - ``joint``: by the model trained on all modalities;
 - ``joint, probe``: by a logistic regression on this modality's uni and paired features in that model;
