@@ -80,6 +80,8 @@ class Gates:
     def cuts(self) -> tuple[Tensor, Tensor]:
         """u, the last chunk of the uni part, and p, the first chunk of the paired part, from 0.
 
+        NOTE[DIFF 10]: the paper needs integers and does not say how a soft gate becomes one.
+
         Gates without order have no cuts; theirs are those of ordered parts of the same sizes.
 
         Returns:
@@ -145,6 +147,8 @@ def own_parameters(module: nn.Module, i: int) -> Iterator[nn.Parameter]:
 
 class Partitioner(nn.Module):
     """Gates from a representation: g_u = 1 - cumsoftmax(a_u / t_u), g_p = cumsoftmax(a_p / t_p), t learnt.
+
+    NOTE[DIFF 9]: chunks of neurons share a gate, and there is a temperature; the paper has neither.
 
     Args:
         n_modalities: M; each has weights of its own.

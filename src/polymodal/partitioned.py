@@ -108,7 +108,11 @@ class GatedLayer(nn.Module):
 
 
 class UniLearner(nn.Module):
-    """Each modality's tokens among themselves, with weights of its own."""
+    """Each modality's tokens among themselves, with weights of its own.
+
+    NOTE[DIFF 12]: the masks hide keys only, so features are multiplied by their gate at the end: zero outside
+    the part, and a second path for the gate's gradient.
+    """
 
     def __init__(self, tokens: Tokens, n_modalities: int, d: int, n_layers: int, dropout: float) -> None:
         super().__init__()
@@ -234,7 +238,8 @@ class PartitionLearner(nn.Module):
         n_layers: attention layers of each learner; 0: no learners, features are the gated representation.
         n_iterations: rounds through learners and decoder, with the same weights.
         gate: see :class:`polymodal.partition.Partitioner`.
-        mask: what the masks hide. The paper's masks index neurons while its attention runs over tokens.
+        mask: what the masks hide. NOTE[DIFF 11]: the paper's masks index neurons while its attention runs
+            over tokens.
             ``"chunks"`` (default): a token is a chunk of neurons, hidden chunks are hidden keys.
             ``"channels"``: every neuron is a token. ``"values"``: the whole representation is one token, and
             its hidden neurons are zeros.
@@ -303,7 +308,8 @@ class PartitionLearner(nn.Module):
         """
         hard = not self.training if hard is None else hard
         start = blank(representation, presence).transpose(0, 1)
-        # NOTE[DIFF 4]: one partition a row; the rounds refine features, not the cut.
+        # NOTE[DIFF 4]: one partition a row; the rounds refine features, not the cut, and each reads the
+        # representation plus what the round before rebuilt of it.
         gates = self.partitioner(start)
         acting = gates.hard() if hard else gates.towards_hard(hardness)
         x = start
@@ -376,6 +382,8 @@ class PartitionedFusion(nn.Module):
         representations: Mapping[str, Tensor],
         presence: Tensor | None = None,
         lengths: Mapping[str, Tensor] | None = None,
+        *,
+        hardness: Tensor | float = 1.0,
     ) -> Parts:
         """Features of whatever is present.
 
@@ -384,6 +392,8 @@ class PartitionedFusion(nn.Module):
                 out; any content where absent, NaN included.
             presence: (B, M) bool in the order of ``widths``; None: present if it is in ``representations``.
             lengths: modality -> (B,) int64 valid steps of a sequence; None: all steps.
+            hardness: how far the gates of training are moved towards those of prediction; 1: it sees the same
+                values, and gates learn all the same; raising it from 0 to 1 as training goes on is smoother.
 
         Raises:
             DataError: a name is unknown, none came, or presence does not fit.
@@ -398,7 +408,7 @@ class PartitionedFusion(nn.Module):
             self.adapt(i, representations.get(name), presence[:, i], (lengths or {}).get(name))
             for i, name in enumerate(self.names)
         ]
-        return self.learner(torch.stack(adapted, dim=1), presence)
+        return self.learner(torch.stack(adapted, dim=1), presence, hardness=hardness)
 
     def adapt(self, i: int, values: Tensor | None, present: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, D) of unit scale; zeros where absent."""

@@ -339,7 +339,10 @@ class PgM(Method):
             yield Stage(self.config.schedule)
 
     def begin_epoch(self, step: Step) -> None:
-        """Gates go from soft to hard over the last stage: at its end training sees what prediction sees."""
+        """Gates go from soft to hard over the last stage: at its end training sees what prediction sees.
+
+        NOTE[DIFF 13]: the paper does not say how soft masks become hard ones.
+        """
         self.hardness = 0.0 if step.stage == "pretrain" else step.progress
 
     def losses(self, batch: Batch, output: Output, step: Step) -> dict[str, Tensor]:
@@ -358,7 +361,10 @@ class PgM(Method):
         return min(1.0, step.progress / self.config.pretrain_share)
 
     def pretraining_losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """L_pre: L_UPR, and what has a weight beside it."""
+        """L_pre: L_UPR, and what has a weight beside it.
+
+        NOTE[DIFF 14]: the other three terms are ours; by default they weigh nothing.
+        """
         c, latents = self.config, output.latents
         kept = latents["kept"]
         parts = parts_of(latents)
