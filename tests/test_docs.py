@@ -4,6 +4,7 @@ import importlib.util
 import re
 import runpy
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ def test_links_between_pages_lead_somewhere(page):
 def test_examples_run(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
+
+
+def test_the_numbered_differences_of_pgm_are_those_of_the_code():
+    source = ROOT / "src" / "polymodal"
+    files = [source / "partition.py", source / "partitioned.py", source / "methods" / "pgm.py"]
+    code = [int(n) for file in files for n in re.findall(r"NOTE\[DIFF (\d+)\]", file.read_text())]
+    page = re.findall(r"^(\d+)\. ", (ROOT / "docs" / "pgm.md").read_text(), re.MULTILINE)
+    assert sorted(code) == [int(n) for n in page] == list(range(1, len(page) + 1))
+
+
+def test_the_page_of_pgm_has_every_setting():
+    from polymodal.methods.pgm import PgMConfig
+
+    page = (ROOT / "docs" / "pgm.md").read_text()
+    assert [f.name for f in fields(PgMConfig) if f"`{f.name}`" not in page] == []
 
 
 def test_the_readme_has_both_commands():
