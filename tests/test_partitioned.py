@@ -419,6 +419,24 @@ def test_paired_parts_see_each_other_and_uni_parts_do_not(hard):
     assert moved.tolist() == presence.all(1).tolist(), "only where both are there"
 
 
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"mask": "channels"}, {"n_layers": 0}], ids=str)
+def test_alone_is_as_if_no_other_modality_were_there(settings, hard):
+    made = learner(3, **settings)
+    representation, presence = rows(5, 3)
+    together = made(representation, presence, hard=hard)
+    alone = made(representation, presence, hard=hard, alone=True)
+    for i in range(3):
+        only = presence & (torch.arange(3) == i)
+        expected = made(representation, only, hard=hard)
+        for name in FIELDS:
+            torch.testing.assert_close(
+                getattr(alone, name)[:, i], getattr(expected, name)[:, i], rtol=1e-12, atol=1e-14
+            )
+    assert torch.equal(alone.presence, presence)
+    assert torch.equal(alone.paired, together.paired) == (settings == {"n_layers": 0})
+
+
 def test_modalities_have_weights_of_their_own():
     """Rows of one modality alone train what belongs to it, and what all share."""
     made, (representation, _) = learner(), rows()
