@@ -279,12 +279,12 @@ def test_restrict(X, modalities, keep):
 # ---- what is refused ---------------------------------------------------------------------------------
 
 DECLARATIONS = {
-    "no mapping": ([Vector("a")], "modalities must map names to Vector, Tabular or Series; list came"),
+    "no mapping": ([Vector("a")], "modalities must map names to Vector, .*or Video; list came"),
     "nothing": ({}, "must name at least one modality; an empty mapping came"),
     "a plus in a name": ({"a+b": Vector("a")}, r"holds no '\+'.*'a\+b' came; rename it"),
     "a name that is no text": ({1: Vector("a")}, "name must be a text.*; 1 came"),
     "a class": ({"a": Vector}, r"'a' is <class '.*Vector'>; write Vector\(\)"),
-    "a list": ({"a": ["a"]}, r"a modality is a Vector, Tabular or Series; 'a' is \['a'\]"),
+    "a list": ({"a": ["a"]}, r"a modality is a Vector, .*or Video; 'a' is \['a'\]"),
     "no columns": ({"v": Vector([])}, "a modality needs at least one column; 'v' names none"),
     "a column twice": ({"v": Vector(["a", "a"])}, "names each column once; 'v' names 'a' twice"),
     "a column reached twice": ({"v": Vector(["a", "a*"])}, "'v' reaches 'a' twice"),

@@ -2,12 +2,15 @@
 
 Absent means: None, NaN or NaT in the only cell of a modality, or a block of cells that are all NaN.
 An empty string is a text and is present.
+
+``Vector``, ``Tabular`` and ``Series`` are numbers already. ``Text``, ``Image``, ``Audio`` and ``Video`` are
+raw: an encoder makes numbers of them, and an absent cell is never opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +25,9 @@ Columns = str | int | Sequence[Column] | None
 
 Source = Literal["frame", "mapping", "array"]
 
+OnCorrupt = Literal["error", "absent"]
+"""What becomes of a cell that cannot be read: the end, or an absent modality, counted and reported."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -29,7 +35,7 @@ class Layout:
 
     Attributes:
         source: what X was: a DataFrame, a mapping, or a 2-D array.
-        width: D, numbers a row (Vector, Tabular: columns) or a step (Series).
+        width: D, numbers a row (Vector, Tabular: columns) or a step (Series); 0 for raw modalities.
         columns: the concrete columns, of X or of a mapping's table; empty where the values have no columns.
         categorical: those of ``columns`` that hold categories (Tabular alone).
         n_features: columns of the whole 2-D array; 0 for other sources.
@@ -93,13 +99,92 @@ class Series:
     layout: Layout | None = field(default=None, repr=False, kw_only=True)
 
 
-Modality = Vector | Tabular | Series
+@dataclass(frozen=True)
+class Text:
+    """One text a row; an empty one is present.
 
-KINDS: dict[str, type[Vector] | type[Tabular] | type[Series]] = {
-    "Vector": Vector,
-    "Tabular": Tabular,
-    "Series": Series,
+    Attributes:
+        columns: one column or key whose cells are texts, or None where absent.
+        encoder: what makes numbers of a text: a name (``"tfidf"``, built in, learnt on the training texts;
+            ``"minilm"``; ``"hf:NAME"`` or ``"hf:FOLDER"``), an object with ``encode``, a module, a callable.
+        layout: set by the data door.
+    """
+
+    columns: Columns = None
+    encoder: Any = field(default="tfidf", kw_only=True)
+    layout: Layout | None = field(default=None, repr=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image a row.
+
+    Attributes:
+        columns: one column or key whose cells are paths (relative ones: to the table's file, or else to the
+            working directory), encoded bytes, PIL images, or (H, W) or (H, W, 3) uint8 arrays; None where
+            absent.
+        encoder: as for :class:`Text`; built in is ``"descriptors"``.
+        on_corrupt: ``"error"`` or ``"absent"``: what becomes of a row whose image cannot be read.
+        layout: set by the data door.
+    """
+
+    columns: Columns = None
+    encoder: Any = field(default="descriptors", kw_only=True)
+    on_corrupt: OnCorrupt = field(default="error", kw_only=True)
+    layout: Layout | None = field(default=None, repr=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """One recording a row.
+
+    Attributes:
+        columns: one column or key whose cells are paths (as for :class:`Image`), encoded bytes, (T,) float
+            arrays of ``rate``, or pairs of such an array and its own rate; None where absent.
+        encoder: as for :class:`Text`; built in are ``"log_mel"`` and ``"log_mel_series"``.
+        rate: samples a second of arrays that come without one.
+        on_corrupt: as for :class:`Image`.
+        layout: set by the data door.
+    """
+
+    columns: Columns = None
+    encoder: Any = field(default="log_mel", kw_only=True)
+    rate: int | None = field(default=None, kw_only=True)
+    on_corrupt: OnCorrupt = field(default="error", kw_only=True)
+    layout: Layout | None = field(default=None, repr=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video a row.
+
+    Attributes:
+        columns: one column or key whose cells are paths (as for :class:`Image`); None where absent.
+        encoder: of single frames, as for :class:`Image`.
+        n_frames: frames taken from each video, evenly spaced.
+        on_corrupt: as for :class:`Image`.
+        layout: set by the data door.
+    """
+
+    columns: Columns = None
+    encoder: Any = field(default="descriptors", kw_only=True)
+    n_frames: int = field(default=8, kw_only=True)
+    on_corrupt: OnCorrupt = field(default="error", kw_only=True)
+    layout: Layout | None = field(default=None, repr=False, kw_only=True)
+
+
+Raw = Text | Image | Audio | Video
+"""A modality that an encoder turns into numbers."""
+
+Modality = Vector | Tabular | Series | Raw
+
+RAW = (Text, Image, Audio, Video)
+
+KINDS: dict[str, type[Modality]] = {
+    cls.__name__: cls for cls in (Vector, Tabular, Series, Text, Image, Audio, Video)
 }
+
+_KINDS_IN_WORDS = "Vector, Tabular, Series, Text, Image, Audio or Video"
 
 
 # ---- judging a declaration ---------------------------------------------------------------------------
@@ -113,7 +198,7 @@ def judge_declaration(modalities: object) -> dict[str, Modality]:
     """
     if not isinstance(modalities, Mapping):
         raise SchemaError(
-            "modalities must map names to Vector, Tabular or Series; "
+            f"modalities must map names to {_KINDS_IN_WORDS}; "
             f"{type(modalities).__name__} came; write {{'name': Vector([...])}}"
         )
     if not modalities:
@@ -122,10 +207,35 @@ def judge_declaration(modalities: object) -> dict[str, Modality]:
         judge_name(name)
         if not isinstance(modality, Modality):
             way_out = f"write {modality.__name__}()" if modality in KINDS.values() else "use one of them"
-            raise SchemaError(
-                f"a modality is a Vector, Tabular or Series; {name!r} is {modality!r}; {way_out}"
-            )
+            raise SchemaError(f"a modality is a {_KINDS_IN_WORDS}; {name!r} is {modality!r}; {way_out}")
+        if isinstance(modality, RAW):
+            _judge_settings(name, modality)
     return dict(modalities)
+
+
+def _judge_settings(name: str, modality: Raw) -> None:
+    """The encoder, the rate, the number of frames and ``on_corrupt`` of a raw modality."""
+    who, encoder = f"{type(modality).__name__} {name!r}", modality.encoder
+    if not ((isinstance(encoder, str) and encoder) or callable(encoder) or hasattr(encoder, "encode")):
+        raise SchemaError(
+            f"an encoder is a name, an object with encode, a module or a callable; {who} has {encoder!r}; "
+            "leave it out for the built-in one"
+        )
+    if isinstance(modality, Text):
+        return
+    if modality.on_corrupt not in ("error", "absent"):
+        raise SchemaError(
+            f'on_corrupt is "error" or "absent"; {who} has {modality.on_corrupt!r}; choose one of them'
+        )
+    rate = modality.rate if isinstance(modality, Audio) else None
+    if rate is not None and not _is_count(rate):
+        raise SchemaError(f"rate is samples a second, 1 or more; {who} has {rate!r}; write for example 16000")
+    if isinstance(modality, Video) and not _is_count(modality.n_frames):
+        raise SchemaError(f"n_frames is 1 or more; {who} has {modality.n_frames!r}; write for example 8")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
 def judge_name(name: object) -> None:
@@ -166,7 +276,11 @@ def column_tuple(name: str, modality: Modality) -> tuple[Column, ...] | None:
 
 
 def to_json(schema: Mapping[str, Modality]) -> list[dict[str, Any]]:
-    """A bound schema as plain JSON, in the order of the modalities; the inverse of :func:`from_json`."""
+    """A bound schema as plain JSON, in the order of the modalities; the inverse of :func:`from_json`.
+
+    Raises:
+        CheckpointError: an encoder is no name; only a name can be written down.
+    """
     entries = []
     for name, modality in schema.items():
         columns = modality.columns
@@ -177,9 +291,24 @@ def to_json(schema: Mapping[str, Modality]) -> list[dict[str, Any]]:
                 "kind": type(modality).__name__,
                 "columns": columns if isinstance(columns, str) else list(columns or ()),  # type: ignore[arg-type]
                 "layout": asdict(modality.layout),
+                **_settings(name, modality),
             }
         )
     return entries
+
+
+def _settings(name: str, modality: Modality) -> dict[str, Any]:
+    """What a raw modality says beside its columns; empty for the others."""
+    if not isinstance(modality, RAW):
+        return {}
+    if not isinstance(modality.encoder, str):
+        raise CheckpointError(
+            f"a saved model names its encoders; {type(modality).__name__} {name!r} has one of your own "
+            f"({type(modality.encoder).__name__}); name one, or encode the column first and declare a Vector"
+        )
+    names = [f.name for f in fields(modality) if f.name not in ("columns", "layout")]
+    own = {key: getattr(modality, key) for key in names}
+    return {"settings": {key: int(v) if isinstance(v, np.integer) else v for key, v in own.items()}}
 
 
 def from_json(entries: object) -> dict[str, Modality]:
@@ -205,7 +334,10 @@ def _modality(entry: Mapping[str, Any]) -> Modality:
         raise ValueError(f"unknown source {layout['source']!r}")
     judge_name(entry["name"])
     bound = columns if isinstance(columns, str) else _column_list(columns)
-    return KINDS[entry["kind"]](bound, layout=Layout(**layout))
+    modality = KINDS[entry["kind"]](bound, layout=Layout(**layout), **entry.get("settings", {}))
+    if isinstance(modality, RAW):
+        _judge_settings(entry["name"], modality)
+    return modality
 
 
 def _column_list(columns: Sequence[Any]) -> tuple[Column, ...]:
