@@ -135,6 +135,17 @@ def test_probability_losses_equal_loops():
     assert value("ece", y, p, "multilabel") == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_brier_score_equals_its_loop():
+    y, p = case("multiclass")
+    expected = np.mean(
+        [sum((q - (c == k)) ** 2 for k, q in enumerate(row)) for row, c in zip(p, y, strict=True)]
+    )
+    assert value("brier", y, p, "multiclass") == pytest.approx(expected, rel=1e-6)
+    y, p = case("multilabel")
+    entries = [(b - a) ** 2 for a, b in zip(y.ravel(), p.ravel(), strict=True) if not np.isnan(a)]
+    assert value("brier", y, p, "multilabel") == pytest.approx(np.mean(entries), rel=1e-6)
+
+
 def test_a_certain_and_wrong_row_costs_a_finite_loss():
     assert np.isfinite(value("log_loss", np.array([0]), np.array([[0.0, 1.0]]), "multiclass"))
 

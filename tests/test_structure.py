@@ -27,6 +27,7 @@ ROOMS = [
     {"training"},
     {"prediction"},
     {"evaluation", "retrieval"},
+    {"calibration", "conformal"},
     {"plots"},
     {"estimators"},
     {"bench"},

@@ -159,6 +159,18 @@ def log_loss(y: np.ndarray, prediction: np.ndarray) -> float:
     return float(sk.log_loss(y, prediction, labels=np.arange(prediction.shape[1])))
 
 
+def brier(y: np.ndarray, prediction: np.ndarray) -> float:
+    """Brier score: squared distance of the probabilities from the truth, summed over classes, mean over rows.
+
+    From 0 to 2 (Brier, 1950). Multi-label: mean over the known entries, from 0 to 1.
+    """
+    if y.ndim == 2:
+        truth, probability = _known(y, prediction)
+        return float(np.mean(np.square(probability - truth))) if len(truth) else np.nan
+    truth = y[:, None] == np.arange(prediction.shape[1])
+    return float(np.square(prediction.astype(np.float64) - truth).sum(axis=1).mean())
+
+
 def ece(y: np.ndarray, prediction: np.ndarray) -> float:
     """Expected calibration error: mean |accuracy - confidence| over 15 bins of equal width, weighted by rows.
 
@@ -264,6 +276,7 @@ METRICS: dict[str, Metric] = {
         Metric("auroc", auroc, _CLASSES),
         Metric("average_precision", average_precision, _CLASSES),
         Metric("log_loss", log_loss, _CLASSES, greater_is_better=False, unit_interval=False),
+        Metric("brier", brier, _CLASSES, greater_is_better=False, unit_interval=False),
         Metric("ece", ece, _CLASSES, greater_is_better=False),
         Metric("mae", mae, _VALUES, greater_is_better=False, unit_interval=False),
         Metric("rmse", rmse, _VALUES, greater_is_better=False, unit_interval=False),
