@@ -424,6 +424,7 @@ def test_settings_are_judged_in_fit(params, match, data):
         ({"gate": "foo"}, "gate must be a known name; got 'foo'"),
         ({"learning_rates": {"foo": 1}}, "got 'foo'; the modalities are a, b, s"),
         ({"learning_rates": {"uni": "fast"}}, "got 'fast' for 'uni'"),
+        ({"learning_rates": 3}, "mapping of parts to factors; got 3"),
     ],
 )
 def test_settings_of_a_partition_are_judged_in_fit(params, match, data):

@@ -26,12 +26,12 @@ class PgMClassifier(MethodClassifier):
         n_layers: attention layers of each learner; 0 leaves the learners out.
         n_iterations: rounds N through learners and decoder, with the same weights.
         gate: row (a cut for each row), static (one for all), sigmoid (no order), fixed (half and half) or
-            open (no partition).
+            open (no mask).
         mask: what the masks hide: chunks (tokens are chunks of neurons), channels (single neurons) or values.
-        parts: both, or uni or paired alone.
+        parts: parts that are learnt: both, or uni or paired alone.
         d_decoder: hidden width of the decoder; 0 for a linear one.
         fusion: concat, gated, attention, or partitioned (uni parts vote late, paired parts fuse early).
-        schedule: two_stage, joint (one stage), or ramp (one stage in which the task grows in).
+        schedule: two_stage (reconstruction first), joint (one stage) or ramp (one, the task grows in).
         pretrain_share: share of the epochs for the first stage, or for the growing in.
         alpha: weight of the pre-training losses beside the task.
         beta: weight of the task.
@@ -40,7 +40,7 @@ class PgMClassifier(MethodClassifier):
         overlap_weight: weight of a penalty on neurons that are in both parts.
         modality_dropout: share of the rows that lose a random part of their modalities in a training step.
         sequence: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
-        dropout: in branches, learners and heads.
+        dropout: in branches and learners.
         learning_rate: of AdamW.
         learning_rates: factors by part (branch, partitioner, uni, paired, decoder, head), part/modality or
             */modality.

@@ -53,17 +53,17 @@ class PgMConfig:
     n_iterations: int = 3
     """Rounds N through learners and decoder, with the same weights."""
     gate: GateKind = "row"
-    """row (a cut for each row), static (one for all), sigmoid (no order), fixed (half and half) or open."""
+    """Gates: row (a cut each), static (one for all), sigmoid (no order), fixed (halves), open (no mask)."""
     mask: MaskReading = "chunks"
     """What the masks hide: chunks (tokens are chunks of neurons), channels (single neurons) or values."""
     parts: PartNames = "both"
-    """both, or uni or paired alone."""
+    """Parts that are learnt: both, or uni or paired alone."""
     d_decoder: int = 64
     """Hidden width of the decoder; 0 for a linear one."""
     fusion: Fusion = "concat"
-    """concat, gated, attention, or partitioned (uni parts vote late, paired parts fuse early)."""
+    """Head: concat, gated, attention, or partitioned (uni parts vote late, paired parts fuse early)."""
     schedule: Schedule = "two_stage"
-    """two_stage, joint (one stage), or ramp (one stage in which the task grows in)."""
+    """Stages: two_stage (reconstruction first), joint (one stage) or ramp (one, the task grows in)."""
     pretrain_share: float = 2 / 7
     """Share of the epochs for the first stage, or for the growing in."""
     alpha: float = 1.0
@@ -79,7 +79,7 @@ class PgMConfig:
     modality_dropout: float = 0.5
     """Share of the rows that lose a random part of their modalities in a training step."""
     sequence: Literal["gru", "transformer"] = "gru"
-    """The branch of a series."""
+    """The branch of a series: gru or transformer."""
     dropout: float = 0.0
     """Dropout in branches and learners."""
     learning_rate: float = 1e-3
@@ -112,11 +112,16 @@ def judge_config(config: PgMConfig, names: Sequence[str]) -> None:
         judge_number(config, name, least=0, below=1)
     judge_number(config, "modality_dropout", least=0, below=1.0000001)
     judge_number(config, "learning_rate", least=1e-12)
-    judge_rates(config.learning_rates or {}, names)
+    judge_rates({} if config.learning_rates is None else config.learning_rates, names)
 
 
 def judge_rates(rates: Mapping[str, float], names: Sequence[str]) -> None:
     """Refuse factors for parts or modalities that do not exist."""
+    if not isinstance(rates, Mapping):
+        raise ConfigError(
+            f"learning_rates is a mapping of parts to factors; got {rates!r}; "
+            'write {"partitioner": 0.5}, or use learning_rate for one rate of all'
+        )
     for key, factor in rates.items():
         part, slash, name = key.partition("/")
         fits = name in names and part != "head" if slash else part != "*"
