@@ -18,6 +18,7 @@ ROOMS = [
     {"errors"},
     {"batch", "schema"},
     {"data"},
+    {"encoders"},
     {"blocks", "losses"},
     {"partition"},
     {"partitioned"},

@@ -11,8 +11,10 @@
     └── MissingExtraError  an optional package is needed (also ImportError)
 
     PolymodalWarning (UserWarning)
-    ├── PresenceWarning    rows without any modality
-    └── TrainingWarning    a fit that ended, but about which one should know something
+    ├── PresenceWarning    rows without any modality, cells that cannot be read and count as absent
+    ├── TrainingWarning    a fit that ended, but about which one should know something
+    ├── CalibrationWarning sets or intervals that hold everything: too few rows calibrate them
+    └── CacheWarning       a cache of encoded cells that cannot be written to
 
 An error is one sentence in three parts: the rule; what came; the way out.
 """
@@ -65,8 +67,16 @@ class PolymodalWarning(UserWarning):
 
 
 class PresenceWarning(PolymodalWarning):
-    """Rows that have no modality at all: their prediction is the training prior."""
+    """Rows without any modality, whose prediction is the training prior; cells that count as absent."""
 
 
 class TrainingWarning(PolymodalWarning):
     """A fit that ended, but about which one should know something."""
+
+
+class CalibrationWarning(PolymodalWarning):
+    """Prediction sets or intervals that hold everything, because too few rows calibrate them."""
+
+
+class CacheWarning(PolymodalWarning):
+    """A cache of encoded cells cannot be written to: encoding goes on without it."""

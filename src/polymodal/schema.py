@@ -121,8 +121,8 @@ class Image:
 
     Attributes:
         columns: one column or key whose cells are paths (relative ones: to the table's file, or else to the
-            working directory), encoded bytes, PIL images, or (H, W) or (H, W, 3) uint8 arrays; None where
-            absent.
+            working directory), encoded bytes, PIL images, or (H, W), (H, W, 3) or (H, W, 4) uint8 arrays;
+            None where absent.
         encoder: as for :class:`Text`; built in is ``"descriptors"``.
         on_corrupt: ``"error"`` or ``"absent"``: what becomes of a row whose image cannot be read.
         layout: set by the data door.

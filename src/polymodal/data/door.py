@@ -1,5 +1,7 @@
 """The one door: a DataFrame, a mapping of arrays or a 2-D array -> validated cells with presence.
 
+What has come through it once, a ``Table``, passes again as it is: encoded once, it is read many times.
+
 ``bind`` settles once, on the training input, which columns a modality is made of; ``read`` then turns any
 input of that form into cells. Everything behind the door trusts what comes through it.
 
@@ -20,10 +22,12 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from polymodal.data import cells as raw
+from polymodal.data import cells as numbers
+from polymodal.data import raw
 from polymodal.data.cells import Place
 from polymodal.errors import DataError, SchemaError
 from polymodal.schema import (
+    RAW,
     Column,
     Layout,
     Modality,
@@ -49,6 +53,7 @@ class Cells:
         numeric: Vector: (n, d) float32 or float64; Tabular: (n, k) float64, NaN in gaps; else None.
         categorical: Tabular: (n, c) object of str, None in gaps; else None.
         series: Series: (n, T, d) floats or a list of (T_i, d) floats; else None.
+        raw: Text, Image, Audio, Video: n cells as :func:`polymodal.data.raw.read` returns them; else None.
     """
 
     modality: Modality
@@ -56,13 +61,20 @@ class Cells:
     numeric: ndarray | None = None
     categorical: ndarray | None = None
     series: list[ndarray] | ndarray | None = None
+    raw: list[Any] | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """What came through the door: the cells of every modality, in schema order."""
+    """What came through the door.
+
+    Attributes:
+        cells: of every modality, in schema order.
+        first_row: number of its first row, for errors.
+    """
 
     cells: dict[str, Cells]
+    first_row: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,6 +111,8 @@ def bind(X: Any, modalities: Mapping[str, Modality] | None) -> dict[str, Modalit
         SchemaError: the declaration is wrong, or X lacks what it names.
         DataError: X or a cell cannot be read.
     """
+    if isinstance(X, Table):
+        return {name: cells.modality for name, cells in X.cells.items()}
     source = source_of(X)
     X = _plain(X, source)
     declared = _infer(X, source) if modalities is None else judge_declaration(modalities)
@@ -118,7 +132,7 @@ def source_of(X: Any) -> Source:
 
 def _plain(X: Any, source: Source) -> Any:
     """X, judged as a whole; lists and the like become an array."""
-    raw.refuse_container(X, "X")
+    numbers.refuse_container(X, "X")
     if source == "array":
         return _judge_array(X)
     if source == "mapping" and not X:
@@ -179,11 +193,11 @@ def _infer_value(name: str, value: Any) -> Modality:
     """The modality that a mapping's value looks like."""
     if isinstance(value, pd.DataFrame):
         return Tabular()
-    array = raw.as_array(value, Place(name, "modality"))
+    array = numbers.as_array(value, Place(name, "modality"))
     if array.ndim == 3:
         return Series()
     if array.dtype == object and array.ndim == 1:
-        shapes = {np.shape(cell) for cell in array if not raw.is_missing(cell)}
+        shapes = {np.shape(cell) for cell in array if not numbers.is_missing(cell)}
         same_vectors = len(shapes) <= 1 and all(len(shape) <= 1 for shape in shapes)
         return Vector() if same_vectors else Series()
     return Vector()
@@ -305,6 +319,11 @@ def _refuse_unknown(X: Mapping[str, Any], known: Mapping[Any, str]) -> None:
 def _bound(X: Any, source: Source, name: str, modality: Modality, columns: tuple[Column, ...]) -> Modality:
     """The modality with concrete columns, and the layout that the training input shows."""
     kind = type(modality).__name__
+    if isinstance(modality, RAW) and len(columns) != 1:
+        raise SchemaError(
+            f"a raw modality is one column; {kind} {name!r} names {_few(columns)}; "
+            "declare a modality for each"
+        )
     n_features = X.shape[1] if source == "array" else 0
     layout = Layout(source, 0, () if source == "mapping" else columns, (), n_features)
     key: Any = columns[0] if source == "mapping" else columns
@@ -315,14 +334,16 @@ def _bound(X: Any, source: Source, name: str, modality: Modality, columns: tuple
             f"each modality must be present in some training row; {name!r} is absent in every row; "
             "drop it from the modalities, or add rows that have it"
         )
+    if isinstance(modality, RAW):
+        return replace(modality, columns=key, layout=layout)
     if isinstance(modality, Tabular):
-        frame = raw.table_frame(value, place)
+        frame = numbers.table_frame(value, place)
         layout = _table_layout(frame, layout, name)
     elif isinstance(modality, Series):
-        sequences, _ = raw.series(value, place, None)
+        sequences, _ = numbers.series(value, place, None)
         layout = replace(layout, width=_series_width(sequences))
     else:
-        layout = replace(layout, width=raw.vector_numbers(value, place, None).shape[1])
+        layout = replace(layout, width=numbers.vector_numbers(value, place, None).shape[1])
     if layout.width == 0:
         raise DataError(f"a modality has at least one number a row; {name!r} has width 0; give it columns")
     return replace(modality, columns=key, layout=layout)
@@ -332,7 +353,7 @@ def _nothing_there(value: Any) -> bool:
     """Whether a whole column of cells is missing."""
     if isinstance(value, ndarray | pd.Series) and value.dtype != np.dtype(object):
         return False
-    return isinstance(value, list | ndarray | pd.Series) and all(raw.is_missing(cell) for cell in value)
+    return isinstance(value, list | ndarray | pd.Series) and all(numbers.is_missing(cell) for cell in value)
 
 
 def _series_width(sequences: list[ndarray] | ndarray) -> int:
@@ -350,7 +371,7 @@ def _table_layout(frame: pd.DataFrame, layout: Layout, name: str) -> Layout:
                 f"{type(column).__name__}; rename the columns"
             )
     _refuse_duplicates(list(columns), columns, name)
-    categorical = raw.categorical_columns(frame, Place(name, "Tabular", columns))
+    categorical = numbers.categorical_columns(frame, Place(name, "Tabular", columns))
     return replace(layout, width=len(columns), columns=columns, categorical=categorical)
 
 
@@ -373,6 +394,8 @@ def read(X: Any, schema: dict[str, Modality], *, fitting: bool = False, first_ro
         SchemaError: columns or keys are missing or unknown, or X has another form than in training.
         DataError: rows, widths or cells break a rule; the sentence names modality, row and column.
     """
+    if isinstance(X, Table):
+        return _read_again(X, schema, fitting=fitting)
     source = source_of(X)
     X = _plain(X, source)
     _judge_form(X, source, schema)
@@ -380,8 +403,16 @@ def read(X: Any, schema: dict[str, Modality], *, fitting: bool = False, first_ro
     _refuse_empty(n, 1, (n,))
     cells = {name: _read_one(X, source, name, m, n, first_row) for name, m in schema.items()}
     if fitting:
-        _refuse_never_present(cells)
-    return Table(cells)
+        refuse_never_present(cells)
+    return Table(cells, first_row)
+
+
+def _read_again(table: Table, schema: dict[str, Modality], *, fitting: bool) -> Table:
+    """A table is what it was; only what lacks a modality in every row is judged."""
+    assert table.names == tuple(schema), "a table is read by the schema that it was made by"
+    if fitting:
+        refuse_never_present(table.cells)
+    return table
 
 
 def _judge_form(X: Any, source: Source, schema: dict[str, Modality]) -> None:
@@ -416,14 +447,17 @@ def _read_one(X: Any, source: Source, name: str, modality: Modality, n: int, fir
     if value is None:
         return _absent(modality, layout, n)
     if isinstance(modality, Vector):
-        numeric, present = raw.vector(value, place, layout.width)
+        numeric, present = numbers.vector(value, place, layout.width)
         cells = Cells(modality, present, numeric=numeric)
     elif isinstance(modality, Series):
-        sequences, present = raw.series(value, place, layout.width)
+        sequences, present = numbers.series(value, place, layout.width)
         cells = Cells(modality, present, series=sequences)
+    elif isinstance(modality, RAW):
+        own, present = raw.read(value, place, modality)
+        cells = Cells(modality, present, raw=own)
     else:
         value = _table_value(value, place, layout)
-        numeric, categorical, present = raw.table(value, place, layout.categorical)
+        numeric, categorical, present = numbers.table(value, place, layout.categorical)
         cells = Cells(modality, present, numeric=numeric, categorical=categorical)
     if len(present) != n:
         raise DataError(
@@ -468,9 +502,9 @@ def _as_slice(positions: tuple[Column, ...]) -> slice | list[Any]:
 def _table_value(value: Any, place: Place, layout: Layout) -> Any:
     """The value of a Tabular with the columns and the order of training."""
     if not isinstance(value, pd.DataFrame):
-        frame = raw.table_frame(value, Place(place.name, place.kind))
+        frame = numbers.table_frame(value, Place(place.name, place.kind))
         if frame.shape[1] != layout.width:
-            raw.refuse_width(place, frame.shape[1], layout.width)
+            numbers.refuse_width(place, frame.shape[1], layout.width)
         return frame.set_axis(list(layout.columns), axis=1)
     if list(value.columns) == list(layout.columns):
         return value
@@ -487,6 +521,8 @@ def _table_value(value: Any, place: Place, layout: Layout) -> Any:
 def _absent(modality: Modality, layout: Layout, n: int) -> Cells:
     """A modality that X lacks as a whole."""
     nowhere = np.zeros(n, dtype=bool)
+    if isinstance(modality, RAW):
+        return Cells(modality, nowhere, raw=[None] * n)
     if isinstance(modality, Series):
         return Cells(modality, nowhere, series=[np.zeros((0, layout.width), dtype=np.float32)] * n)
     if isinstance(modality, Vector):
@@ -500,7 +536,12 @@ def _absent(modality: Modality, layout: Layout, n: int) -> Cells:
     )
 
 
-def _refuse_never_present(cells: Mapping[str, Cells]) -> None:
+def refuse_never_present(cells: Mapping[str, Cells]) -> None:
+    """Refuse training rows that all lack a modality.
+
+    Raises:
+        DataError: there is such a modality.
+    """
     never = [name for name, own in cells.items() if not own.present.any()]
     if len(never) == len(cells):
         raise DataError(
@@ -523,6 +564,8 @@ def n_rows(X: Any) -> int:
     Raises:
         DataError: X has no rows to count.
     """
+    if isinstance(X, Table):
+        return X.n_rows
     if isinstance(X, Mapping):
         X = next((value for value in X.values() if value is not None), None)
     if hasattr(X, "shape") and len(X.shape):
@@ -547,11 +590,20 @@ def take(X: Any, rows: Rows) -> Any:
     if not isinstance(rows, slice):
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    if isinstance(X, Table):
+        return Table({name: _some(cells, rows) for name, cells in X.cells.items()})
     if isinstance(X, pd.DataFrame | pd.Series):
         return X.iloc[rows]
     if isinstance(X, list | tuple):
         return X[rows] if isinstance(rows, slice) else [X[int(i)] for i in rows]
     return np.asarray(X)[rows] if not hasattr(X, "__getitem__") else X[rows]
+
+
+def _some(cells: Cells, rows: slice | ndarray) -> Cells:
+    """Some rows of a modality."""
+    parts = {part: getattr(cells, part) for part in ("numeric", "categorical", "series", "raw")}
+    kept = {part: take(own, rows) for part, own in parts.items() if own is not None}
+    return Cells(cells.modality, cells.present[rows], **kept)
 
 
 def restrict(X: Any, schema: dict[str, Modality], names: Sequence[str]) -> Any:
@@ -563,9 +615,12 @@ def restrict(X: Any, schema: dict[str, Modality], names: Sequence[str]) -> Any:
         names: the modalities to keep.
 
     Returns:
-        A mapping with fewer keys, a DataFrame with fewer columns, or a 2-D array with NaN elsewhere.
+        A mapping with fewer keys, a DataFrame with fewer columns, a 2-D array with NaN elsewhere, or a table
+        of which nobody reads the others.
     """
     hidden = {name: modality for name, modality in schema.items() if name not in names}
+    if isinstance(X, Table):
+        return Table({name: _hidden(own) if name in hidden else own for name, own in X.cells.items()})
     if isinstance(X, Mapping):
         keys: set[Any] = {modality.columns for modality in hidden.values()}
         kept = {key: value for key, value in X.items() if key not in keys}
@@ -573,8 +628,12 @@ def restrict(X: Any, schema: dict[str, Modality], names: Sequence[str]) -> Any:
     columns = [column for modality in hidden.values() for column in modality.columns]  # type: ignore[union-attr]
     if isinstance(X, pd.DataFrame):
         return X.drop(columns=[column for column in columns if column in X.columns])
-    array = np.array(X, dtype=object if np.asarray(X).dtype == object else None)
+    array = np.array(X, dtype=object if np.asarray(X).dtype.kind in "OUS" else None)
     if array.dtype.kind in "biu":
         array = array.astype(np.float64)
     array[:, np.array(columns, dtype=np.int64)] = np.nan
     return array
+
+
+def _hidden(cells: Cells) -> Cells:
+    return replace(cells, present=np.zeros_like(cells.present))

@@ -2,15 +2,18 @@
 
 In a CSV file an unquoted empty field is absent and nothing else is: ``NA``, ``None`` and ``nan`` are texts,
 and ``""`` is an empty text. In JSON lines, null or a missing key is absent; lists become arrays.
+
+A table remembers the folder of its file in ``attrs["folder"]``: relative paths in its cells begin there.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,12 @@ _QUOTED_FIELD = re.compile(r'(?<![^,\r\n])"[^"]*(?:""[^"]*)*"')
 """A whole quoted field of a CSV file; searched from left to right, so never one inside another."""
 
 
-def read(path: str | Path) -> pd.DataFrame:
+def read(path: str | Path, *, texts: Collection[str] = ()) -> pd.DataFrame:
     """Read ``.csv``, ``.jsonl`` (or ``.ndjson``) or ``.parquet``.
+
+    Args:
+        path: the file.
+        texts: columns of a CSV file whose cells stay as they are written: ``1984`` and ``007`` may be titles.
 
     Raises:
         DataError: the file has another suffix, is not there, or cannot be read.
@@ -38,10 +45,12 @@ def read(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"a table is a file; there is none at {path}; check the path")
     try:
-        return reader(path)
+        table = reader(path, texts)
     except (ValueError, pd.errors.ParserWarning) as error:  # ParserError is a ValueError
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path} could not be read as {path.suffix[1:]}: {reason}; mend the file") from error
+    table.attrs["folder"] = os.path.abspath(path.parent)
+    return table
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
@@ -64,7 +73,7 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
         raise DataError(f"a table is a {', '.join(_READERS)} file; {path} came; choose one of these")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig")
     names = next(csv.reader(StringIO(text)), [])
     twice = [name for i, name in enumerate(names) if name in names[:i]]
@@ -78,6 +87,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
             StringIO(text),
             keep_default_na=False,
             na_values=[""],
+            dtype={name: str for name in texts if name in names},
             index_col=False,
             skip_blank_lines=len(names) > 1,  # in a single column, an empty line is an absent cell
             low_memory=False,
@@ -85,7 +95,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return table.replace(empty, "")
 
 
-def _read_lines(path: Path) -> pd.DataFrame:
+def _read_lines(path: Path, _: Collection[str]) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8").splitlines()
     records = [_record(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     return _with_arrays(pd.DataFrame(records))
@@ -98,7 +108,7 @@ def _record(number: int, line: str) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, _: Collection[str]) -> pd.DataFrame:
     _need_pyarrow()
     return _with_arrays(pd.read_parquet(path))
 
@@ -124,7 +134,7 @@ def _as_array(cell: Any) -> Any:
     return cell
 
 
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+_READERS: dict[str, Callable[[Path, Collection[str]], pd.DataFrame]] = {
     ".csv": _read_csv,
     ".jsonl": _read_lines,
     ".ndjson": _read_lines,
