@@ -180,7 +180,7 @@ def coverage_table(
     """Coverage and size of the sets on test rows, for every combination of modalities.
 
     Each combination on the rows that contain it, masked to it, as ``coverage``, ``set_size`` (classes in a
-    set; ``interval_width`` for a regression) and ``n_rows``, with ``n_calibration`` rows behind its threshold.
+    set; ``interval_width`` for a regression) and ``n_rows``; ``n_calibration`` rows give the threshold.
     ``coverage_exactly`` is the same on the ``n_rows_exactly`` rows that have exactly this pattern: far below
     ``coverage``, it says that inputs are missing where rows are hard, and the promise does not hold there.
 

@@ -13,11 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from polymodal.batch import TaskKind
 from polymodal.data import door
 from polymodal.data.labels import Labels, known_classes, read_classes, read_label_sets, read_values
+from polymodal.estimators.calibrated import CalibratedClassifier, CalibratedRegressor
 from polymodal.estimators.shell import MethodEstimator
 from polymodal.schema import Modality
 
 
-class MethodClassifier(ClassifierMixin, MethodEstimator):
+class MethodClassifier(ClassifierMixin, CalibratedClassifier, MethodEstimator):
     """Any registered method as a classifier: multi-class, or multi-label when y is 2-D.
 
     Args:
@@ -109,12 +110,24 @@ class MethodClassifier(ClassifierMixin, MethodEstimator):
         """Class probabilities from whatever each row has.
 
         Returns:
-            (n, C); rows sum to 1 (multi-label: each entry is a probability of its own).
+            (n, C); rows sum to 1 (multi-label: each entry is a probability of its own). After ``calibrate``
+            they mean what they say for each pattern of presence.
         """
-        return self._predictions(X).values.astype(np.float64)
+        return self._calibrated(self._predictions(X)).astype(np.float64)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each row, (n,); multi-label: (n, C) of 0 and 1 at threshold 1/2."""
+    def predict(self, X: Any, *, abstain: float | None = None) -> np.ndarray:
+        """The likeliest class of each row, (n,); multi-label: (n, C) of 0 and 1 at threshold 1/2.
+
+        Args:
+            X: n rows.
+            abstain: share of rows that may be answered wrongly, after ``calibrate``: a masked array comes,
+                masked where ``predict_set(X, alpha=abstain)`` holds more than one class. None answers all.
+
+        Raises:
+            ConfigError: ``abstain`` without calibration, out of range, or for label sets.
+        """
+        if abstain is not None:
+            return self._predict_or_abstain(X, abstain)
         probabilities = self._predictions(X).values
         if self.method_.task.kind == "multilabel":
             return (probabilities > 0.5).astype(np.int64)
@@ -136,7 +149,7 @@ class MethodClassifier(ClassifierMixin, MethodEstimator):
         return float(np.average(right, weights=weight))
 
 
-class MethodRegressor(RegressorMixin, MethodEstimator):
+class MethodRegressor(RegressorMixin, CalibratedRegressor, MethodEstimator):
     """Any registered method as a regressor; an unlabelled row has NaN.
 
     Arguments and attributes are those of :class:`MethodClassifier`, less ``missing_label`` and ``classes_``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from polymodal import evaluation
+from polymodal.calibration import calibrated
 from polymodal.data import door
 
 
@@ -26,6 +27,8 @@ def subset_table(
     rates: Sequence[float] = (),
 ) -> pd.DataFrame:
     """Every combination of modalities x metric for a fitted estimator or floor, as a tidy table.
+
+    A calibrated estimator is measured by its calibrated probabilities.
 
     A late-fusion method runs each branch once, whatever the number of combinations; another one runs once
     a combination, on inputs that lack all other modalities.
@@ -45,16 +48,38 @@ def subset_table(
     truth = estimator._evaluation_labels(y, door.n_rows(X))
     rows = np.flatnonzero(truth.labelled)
     X = X if len(rows) == len(truth.labelled) else door.take(X, rows)
-    schema = estimator.modalities_
-    predict: Callable[[tuple[str, ...]], np.ndarray]
-    if estimator.late_fusion:
-        predict = evaluation.late_fusion(estimator.branch_predictions(X), estimator.prior_)
-    else:
-        predict = cache(lambda names: estimator.prediction(door.restrict(X, schema, names)))
-    rows_seen = (predict, door.read(X, schema).presence, tuple(schema), truth.values[rows], truth.kind)
+    predict, presence = subset_predictions(estimator, X)
+    if (calibration := getattr(estimator, "calibration_", None)) is not None:
+        predict = cache(calibrated(predict, calibration.temperatures, presence))
+    rows_seen = (predict, presence, tuple(estimator.modalities_), truth.values[rows], truth.kind)
     run: dict[str, Any] = {"dataset": dataset, "method": method, "seed": seed, "labels": labels}
     report = evaluation.subset_report(*rows_seen, metrics=metrics, **run)
     if not rates:
         return report
     curve = evaluation.missing_rate_curve(*rows_seen, metrics=metrics, rates=rates, mask_seed=seed, **run)
     return pd.concat([report, curve], ignore_index=True)
+
+
+def subset_predictions(estimator: Any, X: Any) -> tuple[evaluation.Predict, np.ndarray]:
+    """What a fitted estimator or floor predicts for rows from each subset, before any calibration.
+
+    Args:
+        estimator: a fitted estimator or floor.
+        X: n rows.
+
+    Returns:
+        A callable from a subset to (n, C), which gives the training prior where a row has none of it; and
+        the presence (n, M) of the rows.
+    """
+    schema, prior = estimator.modalities_, estimator.prior_
+    X = estimator.encoded(X)  # once, not for each subset
+    presence = door.read(X, schema).presence
+    if estimator.late_fusion:
+        return evaluation.late_fusion(estimator.branch_predictions(X), prior), presence
+
+    def predict(names: evaluation.Subset) -> np.ndarray:
+        if not names:
+            return np.tile(prior, (len(presence), 1))
+        return estimator.prediction(door.restrict(X, schema, names))
+
+    return cache(predict), presence

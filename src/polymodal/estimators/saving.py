@@ -14,7 +14,9 @@ import torch
 from polymodal import checkpoint, methods, training
 from polymodal.batch import Task
 from polymodal.data.preprocessing import Preprocessor
+from polymodal.encoders import keeping
 from polymodal.errors import CheckpointError
+from polymodal.estimators.calibrated import Calibration
 from polymodal.methods.base import Method
 from polymodal.methods.floors import FLOORS, Floor
 from polymodal.schema import from_json, to_json
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 FLOOR = "floor/"
 """Prefix of the floors' tensors."""
+CALIBRATION = "calibration/"
+"""Prefix of what calibration learnt."""
 
 
 # ---- writing -------------------------------------------------------------------------------------------
@@ -37,16 +41,20 @@ def write(estimator: TrainedEstimator, path: str | Path) -> None:
     Raises:
         CheckpointError: ``path`` holds something that is not a model directory.
     """
-    preprocessing, arrays = estimator.preprocessor_.state()
+    preprocessing, arrays = keeping.state(estimator.encoders_, estimator.preprocessor_)
     tensors = {k: v.detach().cpu().contiguous() for k, v in estimator.method_.state_dict().items()}
     floors = {}
     for name, floor in estimator.floors_.items():
         floors[name], learnt = floor.state()
         tensors |= {f"{FLOOR}{name}/{key}": torch.from_numpy(np.asarray(a)) for key, a in learnt.items()}
+    calibration = None
+    if (known := getattr(estimator, "calibration_", None)) is not None:
+        calibration, scores = known.state()
+        tensors |= {f"{CALIBRATION}{key}": torch.from_numpy(a) for key, a in scores.items()}
     checkpoint.save_directory(
         path,
         tensors=tensors,
-        config={**describe(estimator), "floors": floors},
+        config={**describe(estimator), "floors": floors, "calibration": calibration},
         preprocessing=preprocessing,
         preprocessing_arrays=arrays,
     )
@@ -112,7 +120,8 @@ def restore(estimator: Fitted, saved: checkpoint.Saved, device: str) -> Fitted:
         ConfigError: no such device.
     """
     config = saved.config
-    estimator.preprocessor_ = Preprocessor.from_state(saved.preprocessing, saved.preprocessing_arrays)
+    reading = keeping.from_state(saved.preprocessing, saved.preprocessing_arrays)
+    estimator.encoders_, estimator.preprocessor_ = reading
     estimator.method_ = restored_method(saved, estimator.preprocessor_).to(training.choose_device(device))
     estimator.modalities_ = from_json(config["modalities"])
     estimator.prior_ = estimator.method_.prior.detach().cpu().numpy().astype(np.float64)
@@ -122,6 +131,9 @@ def restore(estimator: Fitted, saved: checkpoint.Saved, device: str) -> Fitted:
     estimator.stopping_rule_ = config["stopping_rule"]
     estimator.labelled_fraction_ = config["labelled_fraction"]
     estimator.classes_ = classes_from_json(config["classes"])
+    if config.get("calibration") is not None:  # models of before have no word for it
+        calibration = Calibration.from_state(config["calibration"], _arrays_of(saved, CALIBRATION))
+        estimator.calibration_ = calibration
     if config["n_features_in"] is not None:
         estimator.n_features_in_ = config["n_features_in"]
     if config["feature_names_in"] is not None:
@@ -137,7 +149,9 @@ def restored_method(saved: checkpoint.Saved, preprocessor: Preprocessor) -> Meth
     method = cls(preprocessor.inputs, Task(**config["task"]), settings)
     method.drop_training_parts()
     try:
-        method.load_state_dict({k: v for k, v in saved.tensors.items() if not k.startswith(FLOOR)})
+        method.load_state_dict(
+            {k: v for k, v in saved.tensors.items() if not k.startswith((FLOOR, CALIBRATION))}
+        )
     except RuntimeError as error:
         raise CheckpointError(
             f"a saved model fits the method that wrote it; {config['method']!r} of this version has other "
@@ -148,9 +162,12 @@ def restored_method(saved: checkpoint.Saved, preprocessor: Preprocessor) -> Meth
 
 def restored_floor(saved: checkpoint.Saved, name: str) -> Floor:
     """A floor that was saved beside the method."""
-    prefix = f"{FLOOR}{name}/"
-    arrays = {k.removeprefix(prefix): v.numpy() for k, v in saved.tensors.items() if k.startswith(prefix)}
-    return FLOORS[name].from_state(saved.config["floors"][name], arrays)
+    return FLOORS[name].from_state(saved.config["floors"][name], _arrays_of(saved, f"{FLOOR}{name}/"))
+
+
+def _arrays_of(saved: checkpoint.Saved, prefix: str) -> dict[str, np.ndarray]:
+    """The tensors whose names have a prefix, without it."""
+    return {k.removeprefix(prefix): v.numpy() for k, v in saved.tensors.items() if k.startswith(prefix)}
 
 
 def classes_from_json(saved: dict[str, Any] | None) -> np.ndarray | None:
