@@ -521,7 +521,7 @@ def text() -> str:
         "probabilities, or the mean absolute difference in standard deviations of y. *N*: rounds through",
         "learners and decoder; *pgm* has three. Neural methods first, then the floors.",
         "",
-        "Differences (*better by*, *lost*) are taken seed by seed, and bold where larger than their deviation.",
+        "Differences (*better by*, *lost*) are taken seed by seed; bold: larger than their deviation.",
         "",
         *main_section(main),
         *subset_section(main),
