@@ -1,0 +1,402 @@
+"""Encoded cells on disk, so that no cell is encoded twice.
+
+A folder holds one sub-folder an encoder. In it, a shard is two files that are written once and never
+changed: ``NAME.npy``, the rows one after another, which are memory-mapped; and ``NAME.npz``, their keys,
+lengths and checksum. Each is written under a temporary name, synced and renamed, the second after the
+first: a shard exists once its ``.npz`` does. Two processes write shards of different names; a process that is
+killed leaves no more than files that nobody reads. A shard whose size or checksum is wrong is as good as
+none. A folder that cannot be written to (a full disk, no permission) gives one warning, and no more is
+written.
+
+A key is the SHA-256 of a raw cell's content; a sub-folder's name is the fingerprint of the encoder and of the
+decoding. Nothing is ever removed but what a killed process left; to free the space, delete the folder.
+
+Letters: n keys, k rows of a shard, d width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy import ndarray
+
+from polymodal.encoders import decoding
+from polymodal.encoders.base import Encoded
+from polymodal.errors import CacheWarning
+
+VARIABLE = "POLYMODAL_CACHE"
+"""The folder of the cache; ``off`` for none."""
+
+KEY_BYTES = 32
+SHARD_BYTES = 2**25
+SECONDS_BETWEEN_SHARDS = 10.0
+"""A shard is written when its rows are that many, or the first of them that old."""
+
+SECONDS_TO_ABANDON = 24 * 3600.0
+"""An unfinished file of that age belongs to a process that was killed."""
+
+_TEMPORARY = ".tmp"
+_chosen: ContextVar[Path | str | None] = ContextVar("cache", default=VARIABLE)
+
+
+def folder() -> Path | None:
+    """The folder in use: of :func:`use`, of POLYMODAL_CACHE, or ``~/.cache/polymodal``; None for none."""
+    chosen = _chosen.get()
+    if chosen != VARIABLE:
+        return chosen  # type: ignore[return-value]
+    named = os.environ.get(VARIABLE, "")
+    if named.lower() in ("off", "0", "none"):
+        return None
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "polymodal"
+
+
+@contextmanager
+def use(path: str | Path | None) -> Iterator[None]:
+    """Use another folder within the block; None for no cache."""
+    token = _chosen.set(None if path is None else Path(path))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The rows of a file, memory-mapped, once their checksum was right.
+
+    Attributes:
+        values: (k, d) float32; of sequences the steps of all rows one after another.
+        starts: (k + 1,) int64, where each sequence starts and ends; None for vectors.
+    """
+
+    values: ndarray
+    starts: ndarray | None
+
+    def row(self, i: int) -> ndarray:
+        """Row i: (d,) or (T, d)."""
+        return self.values[i] if self.starts is None else self.values[self.starts[i] : self.starts[i + 1]]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Rows that were found, in the order of their keys.
+
+    Attributes:
+        mask: (n,) bool, which keys were found.
+        shards: every shard that holds one of them, by number.
+        places: (number found, 2) int64: the number of the shard, and the row in it.
+    """
+
+    mask: ndarray
+    shards: dict[int, Shard]
+    places: ndarray
+
+    def vectors(self) -> ndarray:
+        """(number found, d) float32; no copy where they lie one after another in one file."""
+        first, last = self.places[0], self.places[-1]
+        if len(self.shards) == 1 and (np.diff(self.places[:, 1]) == 1).all():
+            return self.shards[int(first[0])].values[first[1] : last[1] + 1]
+        width = next(iter(self.shards.values())).values.shape[1]
+        found = np.empty((len(self.places), width), dtype=np.float32)
+        for number, shard in self.shards.items():
+            own = self.places[:, 0] == number
+            found[own] = shard.values[self.places[own, 1]]
+        return found
+
+    def sequences(self) -> list[ndarray]:
+        """(T, d) float32 each, memory-mapped."""
+        return [self.shards[number].row(i) for number, i in self.places.tolist()]
+
+    @property
+    def are_vectors(self) -> bool:
+        """Whether rows are vectors."""
+        return all(shard.starts is None for shard in self.shards.values())
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What the second file of a shard says."""
+
+    path: Path
+    keys: ndarray
+    lengths: ndarray | None
+    shape: tuple[int, ...]
+    checksum: int
+
+
+class Cache:
+    """The rows of one encoder.
+
+    Args:
+        path: the folder of the whole cache.
+        fingerprint: of the encoder and the decoding; letters and digits.
+    """
+
+    def __init__(self, path: str | Path, fingerprint: str) -> None:
+        self.path = Path(path) / fingerprint[:KEY_BYTES]
+        self._lock = threading.RLock()
+        self._indices: dict[int, _Index] = {}
+        self._shards: dict[int, Shard | None] = {}
+        self._seen: set[str] = set()
+        self._words = np.zeros(0, dtype=np.uint64)
+        self._keys = np.zeros((0, KEY_BYTES), dtype=np.uint8)
+        self._places = np.zeros((0, 2), dtype=np.int64)
+        self._unsaved: list[tuple[ndarray, Encoded]] = []
+        self._unsaved_since = 0.0
+        self._writable = True
+        _remove_abandoned(self.path)
+
+    # ---- reading ---------------------------------------------------------------------------------------
+
+    def get(self, keys: ndarray) -> Hits:
+        """The rows that are on disk.
+
+        Args:
+            keys: (n, 32) uint8.
+        """
+        with self._lock:
+            self._read_new_indices()
+            while True:
+                mask, places = self._look_up(keys)
+                shards = {number: self._shard(number) for number in np.unique(places[:, 0]).tolist()}
+                damaged = [number for number, shard in shards.items() if shard is None]
+                if not damaged:
+                    return Hits(mask, {n: shard for n, shard in shards.items() if shard is not None}, places)
+                self._forget(damaged)  # another shard may hold the same keys
+
+    def _look_up(self, keys: ndarray) -> tuple[ndarray, ndarray]:
+        """Which keys are in an index, and their places."""
+        if not len(self._words):
+            return np.zeros(len(keys), dtype=bool), np.zeros((0, 2), dtype=np.int64)
+        at = np.searchsorted(self._words, _words(keys)).clip(max=len(self._words) - 1)
+        mask = (self._keys[at] == keys).all(axis=1)
+        return mask, self._places[at[mask]]
+
+    def _read_new_indices(self) -> None:
+        new = sorted(path for path in _listed(self.path, ".npz") if path.name not in self._seen)
+        self._seen |= {path.name for path in new}
+        found = [index for path in new if (index := _read_index(path)) is not None]
+        if not found:
+            return
+        first = max(self._indices, default=-1) + 1
+        self._indices |= dict(enumerate(found, start=first))
+        places = [_places(number, len(own.keys)) for number, own in enumerate(found, start=first)]
+        keys = [own.keys for own in found]
+        self._sort(np.concatenate([self._keys, *keys]), np.concatenate([self._places, *places]))
+
+    def _sort(self, keys: ndarray, places: ndarray) -> None:
+        words = _words(keys)
+        order = np.argsort(words, kind="stable")
+        self._words, self._keys, self._places = words[order], keys[order], places[order]
+
+    def _forget(self, numbers: list[int]) -> None:
+        kept = ~np.isin(self._places[:, 0], numbers)
+        self._words, self._keys, self._places = self._words[kept], self._keys[kept], self._places[kept]
+
+    def _shard(self, number: int) -> Shard | None:
+        """A shard that was checked, once a process; None where it is damaged."""
+        if number not in self._shards:
+            self._shards[number] = _checked(self._indices[number])
+        return self._shards[number]
+
+    # ---- writing ---------------------------------------------------------------------------------------
+
+    def put(self, keys: ndarray, encoded: Encoded) -> None:
+        """Keep rows; they are written together with those that follow within some seconds.
+
+        Args:
+            keys: (n, 32) uint8.
+            encoded: n rows.
+        """
+        with self._lock:
+            if not self._unsaved:
+                self._unsaved_since = time.monotonic()
+            self._unsaved.append((keys, encoded))
+            n_bytes = sum(own.values.nbytes for _, own in self._unsaved)
+            is_late = time.monotonic() - self._unsaved_since >= SECONDS_BETWEEN_SHARDS
+            if n_bytes >= SHARD_BYTES or is_late:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what :meth:`put` kept."""
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, []
+            if not unsaved or not self._writable:
+                return
+            try:
+                self._write_shard(unsaved)
+            except OSError as error:
+                self._writable = False
+                reason = error.strerror or error
+                warnings.warn(
+                    f"the cache at {self.path} cannot be written to ({reason}); encoding goes on without it; "
+                    f"free some space, or set {VARIABLE} to another folder",
+                    CacheWarning,
+                    stacklevel=2,
+                )
+
+    def _write_shard(self, unsaved: Sequence[tuple[ndarray, Encoded]]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        keys = np.concatenate([keys for keys, _ in unsaved])
+        values, lengths = _flat([encoded for _, encoded in unsaved])
+        name = secrets.token_hex(12)
+        path = self.path / f"{name}.npy"
+        _write(path, lambda file: np.save(file, values))
+        index: dict[str, ndarray] = {
+            "keys": keys,
+            "shape": np.array(values.shape, dtype=np.int64),
+            "checksum": np.array([_checksum(values)], dtype=np.int64),
+        }
+        if lengths is not None:
+            index["lengths"] = lengths
+        try:
+            _write(path.with_suffix(".npz"), lambda file: np.savez(file, **index))  # type: ignore[arg-type]
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+@lru_cache(maxsize=64)
+def opened(path: Path, fingerprint: str) -> Cache:
+    """The cache of one encoder; the same one each time, so that its indices are read once a process."""
+    return Cache(path, fingerprint)
+
+
+# ---- keys ----------------------------------------------------------------------------------------------
+
+
+def key(cell: Any) -> bytes:
+    """SHA-256 of a raw cell's content; of a file's bytes wherever it lies.
+
+    Raises:
+        Corrupt: a file that cannot be read.
+    """
+    digest = hashlib.sha256()
+    if isinstance(cell, str):
+        digest.update(b"text " + cell.encode("utf-8", "surrogatepass"))
+    elif isinstance(cell, bytes):
+        digest.update(b"file " + cell)
+    elif isinstance(cell, Path):
+        digest.update(b"file ")
+        _update_from_file(digest, cell)
+    elif isinstance(cell, tuple):
+        _update_from_array(digest, b"sound %d" % int(cell[1]), np.asarray(cell[0]))
+    elif isinstance(cell, ndarray):
+        _update_from_array(digest, b"array", cell)
+    else:
+        _update_from_array(digest, b"image", np.asarray(decoding.image(cell)))
+    return digest.digest()
+
+
+def _update_from_file(digest: Any, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise decoding.Corrupt(decoding.reason(error)) from error
+
+
+def _update_from_array(digest: Any, tag: bytes, array: ndarray) -> None:
+    digest.update(tag + f" {array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+
+
+def _places(number: int, n: int) -> ndarray:
+    return np.stack([np.full(n, number), np.arange(n)], axis=1)
+
+
+def _words(keys: ndarray) -> ndarray:
+    """The first 8 bytes of each key, by which they are sorted: (n, 32) uint8 -> (n,) uint64."""
+    return np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
+
+
+# ---- files ---------------------------------------------------------------------------------------------
+
+
+def _flat(parts: Sequence[Encoded]) -> tuple[ndarray, ndarray | None]:
+    """Rows one after another; of sequences their steps, and lengths."""
+    lengths = [part.lengths for part in parts if part.lengths is not None]
+    if not lengths:
+        return np.ascontiguousarray(np.concatenate([part.values for part in parts]), dtype=np.float32), None
+    steps = [part.row(i) for part in parts for i in range(len(part.values))]
+    return np.ascontiguousarray(np.concatenate(steps), dtype=np.float32), np.concatenate(lengths)
+
+
+def _checksum(values: ndarray) -> int:
+    return zlib.crc32(values.data)
+
+
+def _write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
+    """Write a file that is either whole or not there."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        with temporary.open("xb") as file:
+            save(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _listed(path: Path, suffix: str) -> list[Path]:
+    try:
+        return [path / name for name in os.listdir(path) if name.endswith(suffix)]
+    except OSError:
+        return []
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def _read_index(path: Path) -> _Index | None:
+    """An index; None where it is damaged: its archive has checksums of its own."""
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            lengths = saved.get("lengths")
+            shape = tuple(int(size) for size in saved["shape"])
+            index = _Index(path.with_suffix(".npy"), saved["keys"], lengths, shape, int(saved["checksum"][0]))
+    except _UNREADABLE:
+        return None
+    n_rows = shape[0] if lengths is None else len(lengths)
+    is_whole = index.keys.shape == (n_rows, KEY_BYTES) and index.keys.dtype == np.uint8
+    return index if is_whole and (lengths is None or lengths.sum() == shape[0]) else None
+
+
+def _checked(index: _Index) -> Shard | None:
+    """The shard of an index; None where its size or checksum is wrong."""
+    try:
+        values = np.load(index.path, mmap_mode="r", allow_pickle=False)
+    except _UNREADABLE:
+        return None
+    is_sound = values.shape == index.shape and values.dtype == np.float32 and values.flags.c_contiguous
+    if not is_sound or _checksum(values) != index.checksum:
+        return None
+    return Shard(values, None if index.lengths is None else np.cumsum([0, *index.lengths]))
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left: temporary files, and rows without an index."""
+    complete = {own.stem for own in _listed(path, ".npz")}
+    rows = [own for own in _listed(path, ".npy") if own.stem not in complete]
+    for own in [*rows, *_listed(path, _TEMPORARY)]:
+        with suppress(OSError):
+            if time.time() - own.stat().st_mtime > SECONDS_TO_ABANDON:
+                own.unlink()

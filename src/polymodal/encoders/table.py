@@ -1,0 +1,209 @@
+"""A table with raw cells -> a table of vectors and sequences; what absent rows hold is never opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from polymodal.data.cells import Place
+from polymodal.data.door import Cells, Table, refuse_never_present
+from polymodal.data.raw import Unreadable, settle
+from polymodal.encoders import Medium, resolve
+from polymodal.encoders.base import Kind, learns
+from polymodal.encoders.decoding import Corrupt
+from polymodal.encoders.work import Rows, Step, attempt, decoder, encode, medium_of, nothing
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.schema import RAW, Raw, Series, Vector
+
+
+class Encoders:
+    """The encoders of a table's raw modalities; the other modalities pass as they are.
+
+    Args:
+        n_workers: threads that read and decode; None for as many as there are processors, 8 at most.
+    """
+
+    def __init__(self, *, n_workers: int | None = None) -> None:
+        self._n_workers = n_workers or min(8, os.cpu_count() or 1)
+        self._entries: dict[str, _Entry] = {}
+
+    def fit(self, table: Table) -> Encoders:
+        """Find the encoder of each raw modality; those that learn do so from the present rows.
+
+        Raises:
+            ConfigError: a modality names an encoder that is none.
+            MissingExtraError: an encoder needs a package that is not installed.
+            DataError: a cell cannot be decoded.
+        """
+        self._entries = {
+            name: _fitted(name, cells, table.first_row)
+            for name, cells in table.cells.items()
+            if isinstance(cells.modality, RAW)
+        }
+        return self
+
+    def transform(self, table: Table, step: Step = nothing) -> Table:
+        """The same rows with numbers in place of raw cells.
+
+        Args:
+            table: of the schema that :meth:`fit` saw.
+            step: told how many present cells of raw modalities are done.
+
+        Returns:
+            Raw modalities as a Vector or Series; a cell that cannot be decoded is absent where the modality
+            says so.
+
+        Raises:
+            DataError: a cell cannot be decoded.
+        """
+        cells = {
+            name: own if own.raw is None else self._transformed(name, own, table.first_row, step)
+            for name, own in table.cells.items()
+        }
+        return replace(table, cells=cells)
+
+    def fit_transform(self, table: Table, step: Step = nothing) -> Table:
+        """:meth:`fit` and :meth:`transform` of the training rows.
+
+        Raises:
+            DataError: a cell cannot be decoded, or no cell of a modality can.
+        """
+        encoded = self.fit(table).transform(table, step)
+        refuse_never_present(encoded.cells)
+        return encoded
+
+    def _transformed(self, name: str, cells: Cells, first_row: int, step: Step) -> Cells:
+        entry = self._entries[name]
+        modality = cells.modality
+        assert isinstance(modality, RAW)
+        assert cells.raw is not None
+        rows = np.flatnonzero(cells.present)
+        found = encode([cells.raw[i] for i in rows], modality, entry.encoder, self._n_workers, step)
+        _report(name, cells, rows, found.corrupt, first_row)
+        entry.shape = found.shape or entry.shape or (entry.encoder.kind, entry.encoder.d_out)
+        present = cells.present.copy()
+        present[rows[list(found.corrupt)]] = False
+        return _cells(modality, present, rows, found, *entry.shape)
+
+    # ---- saved models ----------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Any], dict[str, ndarray]]:
+        """The encoders by name and what was learnt, as plain JSON and as arrays named ``modality.array``.
+
+        Raises:
+            CheckpointError: an encoder has no name.
+        """
+        entries: list[dict[str, Any]] = []
+        arrays: dict[str, ndarray] = {}
+        for name, entry in self._entries.items():
+            settings, learnt = entry.state(name)
+            entries.append({"name": name, **settings})
+            arrays |= {f"{name}.{key}": array for key, array in learnt.items()}
+        return {"encoders": entries}, arrays
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> Encoders:
+        """The inverse of :meth:`state`.
+
+        Raises:
+            CheckpointError: the state is not what :meth:`state` returns, or an encoder is another one now.
+        """
+        encoders = cls()
+        try:
+            encoders._entries = {own["name"]: _entry_from(own, arrays) for own in state["encoders"]}
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, CheckpointError | ConfigError):
+                raise
+            raise CheckpointError(
+                f"saved encoders hold a name and what was learnt; they could not be read ({error!r}); "
+                "save the model again"
+            ) from error
+        return encoders
+
+
+def _cells(modality: Raw, present: ndarray, rows: ndarray, found: Rows, kind: Kind, width: int) -> Cells:
+    """The cells of a modality, of which ``rows`` are those that were encoded."""
+    assert modality.layout is not None
+    layout = replace(modality.layout, width=width)
+    if kind == "series":
+        sequences = [np.zeros((0, width), dtype=np.float32)] * len(present)
+        for i, sequence in zip(rows.tolist(), found.sequences, strict=True):
+            sequences[i] = sequences[i] if sequence is None else sequence
+        return Cells(Series(modality.columns, layout=layout), present, series=sequences)
+    if found.vectors is not None and len(rows) == len(present):
+        return Cells(Vector(modality.columns, layout=layout), present, numeric=found.vectors)
+    numeric = np.full((len(present), width), np.nan, dtype=np.float32)
+    if found.vectors is not None:
+        numeric[rows] = found.vectors
+    return Cells(Vector(modality.columns, layout=layout), present, numeric=numeric)
+
+
+@dataclass
+class _Entry:
+    """The encoder of one modality.
+
+    Attributes:
+        spec: what the declaration said.
+        medium: what the cells are.
+        encoder: ready to encode.
+        shape: kind and width of what it returned; None before its first cell.
+    """
+
+    spec: Any
+    medium: Medium
+    encoder: Any
+    shape: tuple[Kind, int] | None = None
+
+    def state(self, name: str) -> tuple[dict[str, Any], dict[str, ndarray]]:
+        if not isinstance(self.spec, str):
+            raise CheckpointError(
+                f"a saved model names its encoders; {name!r} has a {type(self.spec).__name__} of its own; "
+                "encode first and declare the result as Vector or Series, or use an encoder with a name"
+            )
+        settings, learnt = self.encoder.state() if learns(self.encoder) else ({}, {})
+        kind, width = self.shape or (self.encoder.kind, self.encoder.d_out)
+        known = {"encoder": self.spec, "medium": self.medium, "kind": kind, "width": width}
+        return known | {"fingerprint": self.encoder.fingerprint(), "settings": settings}, learnt
+
+
+def _fitted(name: str, cells: Cells, first_row: int) -> _Entry:
+    modality = cells.modality
+    assert isinstance(modality, RAW)
+    assert cells.raw is not None
+    medium = medium_of(modality)
+    encoder: Any = resolve(modality.encoder, medium)
+    if learns(encoder):
+        rows = np.flatnonzero(cells.present)
+        decoded = [attempt(decoder(modality), cells.raw[i]) for i in rows]
+        corrupt = {k: str(own) for k, own in enumerate(decoded) if isinstance(own, Corrupt)}
+        _report(name, cells, rows, corrupt, first_row)
+        encoder = encoder.fit([own for own in decoded if not isinstance(own, Corrupt)])
+    return _Entry(modality.encoder, medium, encoder)
+
+
+def _entry_from(own: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> _Entry:
+    encoder: Any = resolve(own["encoder"], own["medium"])
+    if learns(encoder):
+        prefix = f"{own['name']}."
+        learnt = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+        encoder = type(encoder).from_state(own["settings"], learnt)
+    if encoder.fingerprint() != own["fingerprint"]:
+        raise CheckpointError(
+            f"a model predicts with the encoder of its training; {own['encoder']!r} of {own['name']!r} has "
+            "other weights or another version here; install the one of training, or train again"
+        )
+    return _Entry(own["encoder"], own["medium"], encoder, (own["kind"], int(own["width"])))
+
+
+def _report(name: str, cells: Cells, rows: ndarray, corrupt: Mapping[int, str], first_row: int) -> None:
+    modality = cells.modality
+    assert cells.raw is not None
+    columns = modality.layout.columns if modality.layout is not None else ()
+    place = Place(name, type(modality).__name__, columns, first_row)
+    unreadable = [Unreadable(int(rows[k]), cells.raw[rows[k]], why) for k, why in sorted(corrupt.items())]
+    settle(unreadable, len(cells.present), place, getattr(modality, "on_corrupt", "error"))
