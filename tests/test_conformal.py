@@ -1,4 +1,4 @@
-"""Sets and intervals by pattern: quantiles against a loop, coverage within binomial bounds, honest failure."""
+"""Sets and intervals by pattern: quantiles against loops, coverage within binomial bounds, honest failure."""
 
 import math
 

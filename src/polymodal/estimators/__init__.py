@@ -13,6 +13,8 @@ the trainer trains, the evaluation counts.
     saving.py    a fitted estimator as a model directory
     loading.py   and back
     report.py    every combination of modalities as a table, for estimators and floors
+    calibrated.py    calibration, prediction sets and intervals, abstention
+    trust.py     how far a calibrated estimator can be trusted, as tables
 """
 
 from polymodal.estimators.loading import load
@@ -22,6 +24,7 @@ from polymodal.estimators.report import subset_table
 from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.estimators.shell import ROWS_PER_CHUNK, to_batch
+from polymodal.estimators.trust import calibration_table, coverage_table, reliability_table, risk_table
 
 __all__ = [
     "ROWS_PER_CHUNK",
@@ -32,7 +35,11 @@ __all__ = [
     "PgMRetriever",
     "RobultClassifier",
     "RobultRegressor",
+    "calibration_table",
+    "coverage_table",
     "load",
+    "reliability_table",
+    "risk_table",
     "subset_table",
     "to_batch",
 ]

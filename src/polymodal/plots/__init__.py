@@ -20,11 +20,13 @@ from polymodal.plots.partition import (
 )
 from polymodal.plots.robustness import rate_curve, robustness_curve, subset_heatmap
 from polymodal.plots.training import qq_reference, training_curves
+from polymodal.plots.trust import coverage_bars, reliability_diagram, risk_curve
 
 __all__ = [
     "COLOURS",
     "GREYS",
     "MARKERS",
+    "coverage_bars",
     "cut_histogram",
     "feature_map",
     "figure",
@@ -32,6 +34,8 @@ __all__ = [
     "panels",
     "qq_reference",
     "rate_curve",
+    "reliability_diagram",
+    "risk_curve",
     "robustness_curve",
     "share_bars",
     "share_history",
