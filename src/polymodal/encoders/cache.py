@@ -17,12 +17,12 @@ Letters: n keys, k rows of a shard, d width.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import threading
 import time
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -135,7 +135,6 @@ class _Index:
     path: Path
     keys: ndarray
     lengths: ndarray | None
-    shape: tuple[int, ...]
     checksum: int
 
 
@@ -257,15 +256,11 @@ class Cache:
         name = secrets.token_hex(12)
         path = self.path / f"{name}.npy"
         _write(path, lambda file: np.save(file, values))
-        index: dict[str, ndarray] = {
-            "keys": keys,
-            "shape": np.array(values.shape, dtype=np.int64),
-            "checksum": np.array([_checksum(values)], dtype=np.int64),
-        }
+        index = {"keys": keys, "checksum": np.array([_checksum(path)], dtype=np.int64)}
         if lengths is not None:
             index["lengths"] = lengths
         try:
-            _write(path.with_suffix(".npz"), lambda file: np.savez(file, **index))  # type: ignore[arg-type]
+            _write(path.with_suffix(".npz"), lambda file: file.write(_sealed(index)))
         except OSError:
             path.unlink(missing_ok=True)
             raise
@@ -338,11 +333,18 @@ def _flat(parts: Sequence[Encoded]) -> tuple[ndarray, ndarray | None]:
     return np.ascontiguousarray(np.concatenate(steps), dtype=np.float32), np.concatenate(lengths)
 
 
-def _checksum(values: ndarray) -> int:
-    return zlib.crc32(values.data)
+def _checksum(path: Path) -> int:
+    return zlib.crc32(np.memmap(path, dtype=np.uint8, mode="r").data)
 
 
-def _write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
+def _sealed(index: dict[str, ndarray]) -> bytes:
+    """An index as an archive of arrays with its own checksum at the end."""
+    stream = io.BytesIO()
+    np.savez(stream, **index)  # type: ignore[arg-type]
+    return stream.getvalue() + zlib.crc32(stream.getvalue()).to_bytes(4, "little")
+
+
+def _write(path: Path, save: Callable[[IO[bytes]], object]) -> None:
     """Write a file that is either whole or not there."""
     temporary = path.with_name(path.name + _TEMPORARY)
     try:
@@ -363,31 +365,26 @@ def _listed(path: Path, suffix: str) -> list[Path]:
         return []
 
 
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
 def _read_index(path: Path) -> _Index | None:
-    """An index; None where it is damaged: its archive has checksums of its own."""
+    """An index; None where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            lengths = saved.get("lengths")
-            shape = tuple(int(size) for size in saved["shape"])
-            index = _Index(path.with_suffix(".npy"), saved["keys"], lengths, shape, int(saved["checksum"][0]))
-    except _UNREADABLE:
+        content = path.read_bytes()
+    except OSError:
         return None
-    n_rows = shape[0] if lengths is None else len(lengths)
-    is_whole = index.keys.shape == (n_rows, KEY_BYTES) and index.keys.dtype == np.uint8
-    return index if is_whole and (lengths is None or lengths.sum() == shape[0]) else None
+    if len(content) <= 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
+        return None
+    with np.load(io.BytesIO(content[:-4]), allow_pickle=False) as saved:
+        lengths = saved["lengths"] if "lengths" in saved.files else None
+        return _Index(path.with_suffix(".npy"), saved["keys"], lengths, int(saved["checksum"][0]))
 
 
 def _checked(index: _Index) -> Shard | None:
-    """The shard of an index; None where its size or checksum is wrong."""
+    """The shard of an index; None where its checksum is wrong."""
     try:
+        if _checksum(index.path) != index.checksum:
+            return None
         values = np.load(index.path, mmap_mode="r", allow_pickle=False)
-    except _UNREADABLE:
-        return None
-    is_sound = values.shape == index.shape and values.dtype == np.float32 and values.flags.c_contiguous
-    if not is_sound or _checksum(values) != index.checksum:
+    except (OSError, ValueError):  # it is not there, or empty
         return None
     return Shard(values, None if index.lengths is None else np.cumsum([0, *index.lengths]))
 
