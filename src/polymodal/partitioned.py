@@ -309,14 +309,17 @@ class PartitionLearner(nn.Module):
         hard = not self.training if hard is None else hard
         start = blank(representation, presence).transpose(0, 1)
         # NOTE[DIFF 4]: one partition a row; the rounds refine features, not the cut, and each reads the
-        # representation plus what the round before rebuilt of it.
+        # representation plus what the round before rebuilt of it. The uni learner reads what its own features
+        # rebuild: with the paired ones it would see the other modalities from the second round on.
         gates = self.partitioner(start)
         acting = gates.hard() if hard else gates.towards_hard(hardness)
-        x = start
-        for _ in range(self.n_iterations):
-            uni, paired = self.learn(x, acting, presence, hard=hard, alone=alone)
+        nothing = torch.zeros_like(start)
+        uni, paired = self.learn(start, start, acting, presence, hard=hard, alone=alone)
+        rebuilt = self.decoder(torch.cat([uni, paired], dim=-1))
+        for _ in range(self.n_iterations - 1):
+            own = start + self.decoder(torch.cat([uni, nothing], dim=-1))
+            uni, paired = self.learn(own, start + rebuilt, acting, presence, hard=hard, alone=alone)
             rebuilt = self.decoder(torch.cat([uni, paired], dim=-1))
-            x = start + rebuilt
         return Parts(
             uni=blank(uni.transpose(0, 1), presence),
             paired=blank(paired.transpose(0, 1), presence),
@@ -327,11 +330,11 @@ class PartitionLearner(nn.Module):
         )
 
     def learn(
-        self, x: Tensor, gates: Gates, presence: Tensor, *, hard: bool, alone: bool
+        self, own: Tensor, x: Tensor, gates: Gates, presence: Tensor, *, hard: bool, alone: bool
     ) -> tuple[Tensor, Tensor]:
-        """Uni and paired features (M, B, D) of x (M, B, D); zeros for a part that is left out."""
+        """Uni features of own (M, B, D) and paired ones of x (M, B, D); zeros for a part that is left out."""
         nothing = torch.zeros_like(x)
-        uni = nothing if self.parts == "paired" else self.uni(x, gates.uni, presence, hard=hard)
+        uni = nothing if self.parts == "paired" else self.uni(own, gates.uni, presence, hard=hard)
         if self.parts == "uni":
             return uni, nothing
         return uni, self.paired(x, gates.paired, presence, hard=hard, alone=alone)
@@ -436,7 +439,15 @@ class PartitionedFusion(nn.Module):
         return next(iter(representations.values()))
 
     def judge_presence(self, presence: Tensor, representations: Mapping[str, Tensor], n_rows: int) -> None:
-        """Presence has one row a row, one column a modality, and no True for what did not come."""
+        """Presence is bool, one row a row, one column a modality, and not True for what did not come."""
+        if presence.dtype != torch.bool:
+            raise DataError(f"presence is True or False; {presence.dtype} came; write presence.bool()")
+        for name, values in representations.items():
+            if len(values) != n_rows:
+                raise DataError(
+                    f"all modalities of a batch have the same rows; {name!r} has {len(values)} instead of "
+                    f"{n_rows}; give every row, and say in presence which are absent"
+                )
         if presence.shape != (n_rows, len(self.names)):
             raise DataError(
                 f"presence is ({n_rows}, {len(self.names)}), rows by modalities; {tuple(presence.shape)} "

@@ -102,6 +102,11 @@ def judge_config(config: PgMConfig, names: Sequence[str]) -> None:
     judge_name("fusion", config.fusion, get_args(Fusion))
     judge_name("schedule", config.schedule, get_args(Schedule))
     judge_name("sequence", config.sequence, ("gru", "transformer"))
+    if config.fusion == "partitioned" and config.parts != "both":
+        raise ConfigError(
+            f"fusion='partitioned' lets uni and paired parts vote; got parts={config.parts!r}; "
+            "take another fusion, or both parts"
+        )
     for name, least in (("d_latent", 2), ("chunk", 1), ("d_token", 1), ("n_iterations", 1)):
         judge_number(config, name, least=least, whole=True)
     for name in ("n_layers", "d_decoder"):
@@ -110,9 +115,15 @@ def judge_config(config: PgMConfig, names: Sequence[str]) -> None:
         judge_number(config, name, least=0)
     for name in ("pretrain_share", "dropout"):
         judge_number(config, name, least=0, below=1)
-    judge_number(config, "modality_dropout", least=0, below=1.0000001)
+    judge_share(config.modality_dropout)
     judge_number(config, "learning_rate", least=1e-12)
     judge_rates({} if config.learning_rates is None else config.learning_rates, names)
+
+
+def judge_share(share: Any) -> None:
+    """Refuse a share of the rows outside [0, 1]."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ConfigError(f"modality_dropout is a share from 0 to 1; got {share!r}; 0 switches it off")
 
 
 def judge_rates(rates: Mapping[str, float], names: Sequence[str]) -> None:
@@ -336,12 +347,13 @@ class PgM(Method):
 
     def stages(self) -> Iterator[Stage]:
         """Two stages, or one."""
-        share = self.config.pretrain_share
-        if self.config.schedule == "two_stage" and share > 0:
-            yield Stage("pretrain", share)
-            yield Stage("finetune", 1 - share)
-        else:
+        if self.config.schedule != "two_stage":
             yield Stage(self.config.schedule)
+            return
+        share = self.config.pretrain_share
+        if share > 0:
+            yield Stage("pretrain", share)
+        yield Stage("finetune", 1 - share)
 
     def begin_epoch(self, step: Step) -> None:
         """Gates go from soft to hard over the last stage: at its end training sees what prediction sees.
@@ -463,7 +475,7 @@ class PgM(Method):
 
     def judge(self, history: Sequence[Mapping[str, Any]]) -> list[str]:
         """Warnings about collapse, cuts that never move, and a reconstruction that stays high."""
-        return pgm_diagnostics.judge(history, learnt=self.config.gate in ("row", "static"))
+        return pgm_diagnostics.judge(history, gate=self.config.gate, rebuilding=self.config.alpha > 0)
 
 
 def some(part: str, name: str, parameters: Any) -> Iterator[tuple[str, str, list[nn.Parameter]]]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polymodal.partition import SHARES, Gates
+from polymodal.partition import SHARES, GateKind, Gates
 from polymodal.partitioned import Parts
 
 MIN_EPOCHS = 10
@@ -62,16 +62,21 @@ def explained(rebuilt: Tensor, target: Tensor) -> float:
 # ---- sentences about a finished history ----------------------------------------------------------
 
 
-def judge(history: Sequence[Mapping[str, Any]], *, learnt: bool) -> list[str]:
+def judge(history: Sequence[Mapping[str, Any]], *, gate: GateKind, rebuilding: bool) -> list[str]:
     """Warnings, each a sentence, about a history of epochs; none about one shorter than ``MIN_EPOCHS``.
 
     Args:
         history: as training keeps it.
-        learnt: whether there are cuts that can move.
+        gate: only learnt gates collapse, and only ordered ones have cuts.
+        rebuilding: whether reconstruction has a weight beside the task.
     """
-    if len(history) < MIN_EPOCHS or not learnt:
+    if len(history) < MIN_EPOCHS:
         return []
-    return [*judge_collapse(history), *judge_cuts(history), *judge_reconstruction(history)]
+    return [
+        *(judge_collapse(history) if gate in ("row", "static", "sigmoid") else ()),
+        *(judge_cuts(history) if gate in ("row", "static") else ()),
+        *(judge_reconstruction(history) if rebuilding else ()),
+    ]
 
 
 def judge_collapse(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
