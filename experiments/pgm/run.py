@@ -8,9 +8,9 @@ masks and splits, seconds, parameters and last diagnostics of each run):
 - ``main``: PgM, UME, UMT and neural concatenation on every data set, 5 seeds (extrasensory 3); Robult, its
   rivals and the floors on the same splits and seeds are those of ``experiments/robult/main.json``, and run
   here on wiki alone, which is not there;
-- ``fusion``: the other three ways to fuse the parts, 3 seeds (extrasensory 1);
+- ``fusion``: the other three ways to fuse the parts, 3 seeds;
 - ``ablations``: PgM less one part, 3 seeds;
-- ``stages``: one stage instead of two, and a ramp, 3 seeds (extrasensory 1);
+- ``stages``: one stage instead of two, and a ramp, 3 seeds;
 - ``dials``: rounds, weights, decoder, masks, 3 seeds;
 - ``missing``: half of the training inputs absent, on mfeat, 3 seeds, as in ``experiments/robult``.
 
@@ -58,10 +58,9 @@ VARIED: Where = [
     ("mfeat", None, 0.05, 3),
     ("htad", None, 1.0, 3),
     ("wiki", None, 1.0, 3),
-    ("extrasensory", None, 1.0, 1),
 ]
-ABLATED: Where = [("mosi", "split_bclstm", 1.0, 3), ("mfeat", None, 0.05, 3), ("wesad", None, 1.0, 3)]
-DIALLED: Where = [("mosi", "split_bclstm", 1.0, 3), ("mfeat", None, 0.05, 3)]
+ABLATED: Where = [("mosi", "split_bclstm", 1.0, 3), ("wesad", None, 1.0, 3)]
+DIALLED: Where = [("mosi", "split_bclstm", 1.0, 3), ("htad", None, 1.0, 3)]
 SMALL: Where = [("mosi", "split_bclstm", 1.0, 3), ("htad", None, 1.0, 3)]
 
 RIVALS: dict[str, dict[str, Any]] = {
