@@ -11,6 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Audio": "polymodal.schema",
+    "Image": "polymodal.schema",
     "MethodClassifier": "polymodal.estimators",
     "MethodRegressor": "polymodal.estimators",
     "PartitionedFusion": "polymodal.partitioned",
@@ -21,12 +23,16 @@ _HOMES = {
     "RobultRegressor": "polymodal.estimators",
     "Series": "polymodal.schema",
     "Tabular": "polymodal.schema",
+    "Text": "polymodal.schema",
     "Vector": "polymodal.schema",
+    "Video": "polymodal.schema",
     "load": "polymodal.estimators",
     "load_dataset": "polymodal.data.readers",
 }
 
 __all__ = [
+    "Audio",
+    "Image",
     "MethodClassifier",
     "MethodRegressor",
     "PartitionedFusion",
@@ -37,7 +43,9 @@ __all__ = [
     "RobultRegressor",
     "Series",
     "Tabular",
+    "Text",
     "Vector",
+    "Video",
     "load",
     "load_dataset",
 ]

@@ -181,7 +181,7 @@ class PgMRetriever(TrainedEstimator):
         settings = self._judged_settings()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         schema = door.bind(X, self.modalities)
-        table = door.read(X, schema, fitting=True)
+        encoders, table = self._encode(door.read(X, schema, fitting=True))
         pairs = judged_pairs(table.presence, tuple(schema))
         labels = self._read_labels(y, table.n_rows)
         preprocessor = Preprocessor().fit(table)
@@ -203,7 +203,7 @@ class PgMRetriever(TrainedEstimator):
         )
         self.stopping_rule_ = rule
         self.floors_ = {}
-        self._keep(method, preprocessor, schema, labels, X)
+        self._keep(method, encoders, preprocessor, schema, labels, X)
         return self
 
     def _read_labels(self, y: Any, n: int) -> Labels:

@@ -23,13 +23,14 @@ from polymodal.batch import Batch, Task, TaskKind
 from polymodal.data import door, splits
 from polymodal.data.labels import Labels
 from polymodal.data.preprocessing import Inputs, Preprocessor
+from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
 from polymodal.estimators.report import subset_table
 from polymodal.methods.base import Method
 from polymodal.methods.floors import FLOORS, Floor
 from polymodal.progress import progress
-from polymodal.schema import Modality
+from polymodal.schema import RAW, Modality
 
 FLOORS_BESIDE = ("majority", "late_fusion")
 """Floors that every estimator learns beside its method, for its subset report."""
@@ -97,6 +98,7 @@ class TrainedEstimator(BaseEstimator):
 
     # What fit learns.
     method_: Method
+    encoders_: Encoders
     preprocessor_: Preprocessor
     modalities_: dict[str, Modality]
     classes_: np.ndarray | None
@@ -133,10 +135,29 @@ class TrainedEstimator(BaseEstimator):
             methods.configure(cls, self._method_settings()),
         )
 
+    def _encode(self, table: door.Table) -> tuple[Encoders, door.Table]:
+        """The encoders of the training rows, and these rows as numbers."""
+        n = sum(int(cells.present.sum()) for cells in table.cells.values() if cells.raw is not None)
+        encoders = Encoders()
+        with progress("encode", n, verbose=self.verbose and n > 0) as shown:
+
+            def step(n_more: int) -> None:
+                for _ in range(n_more):
+                    shown.step(lambda: f"{shown.done} of {n} cells")
+
+            return encoders, encoders.fit_transform(table, step)
+
     def _keep(
-        self, method: Method, preprocessor: Preprocessor, schema: dict[str, Modality], labels: Labels, X: Any
+        self,
+        method: Method,
+        encoders: Encoders,
+        preprocessor: Preprocessor,
+        schema: dict[str, Modality],
+        labels: Labels,
+        X: Any,
     ) -> None:
         self.method_ = method
+        self.encoders_ = encoders
         self.preprocessor_ = preprocessor
         self.modalities_ = schema
         self.prior_ = method.prior.detach().cpu().numpy().astype(np.float64)
@@ -150,16 +171,24 @@ class TrainedEstimator(BaseEstimator):
 
     # ---- what the method makes of rows ----
 
+    def encoded(self, X: Any) -> Any:
+        """X with its texts, images, audio and videos encoded: to be read many times; X itself without any."""
+        check_is_fitted(self)
+        return self._read(X) if any(isinstance(m, RAW) for m in self.modalities_.values()) else X
+
+    def _read(self, X: Any, first_row: int = 0) -> door.Table:
+        return self.encoders_.transform(door.read(X, self.modalities_, first_row=first_row))
+
     def _inputs_in_chunks(self, X: Any) -> Iterator[Inputs]:
         n = door.n_rows(X)
         if n <= ROWS_PER_CHUNK:
-            yield self.preprocessor_.transform(door.read(X, self.modalities_))
+            yield self.preprocessor_.transform(self._read(X))
             return
         starts = range(0, n, ROWS_PER_CHUNK)
         with progress("predict", len(starts), verbose=self.verbose) as shown:
             for start in starts:
                 rows = door.take(X, slice(start, start + ROWS_PER_CHUNK))
-                yield self.preprocessor_.transform(door.read(rows, self.modalities_, first_row=start))
+                yield self.preprocessor_.transform(self._read(rows, start))
                 shown.step(lambda start=start: f"{min(start + ROWS_PER_CHUNK, n)} of {n} rows")  # type: ignore[misc]
 
     def latents(self, X: Any, names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -249,6 +278,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         schema = door.bind(X, self.modalities)
         table = door.read(X, schema, fitting=True)
         labels = self._read_labels(y, table.n_rows)
+        encoders, table = self._encode(table)
         preprocessor = Preprocessor().fit(table)
         inputs = preprocessor.transform(table)
         monitor = None if y_monitor is None else self._monitor(y_monitor, labels)
@@ -258,7 +288,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         train_rows = np.setdiff1d(np.arange(table.n_rows), _with_their_groups(held_out, groups))
         everything = to_batch(inputs, labels)
         if validation is not None:
-            held = self._validation_batch(validation, schema, preprocessor, labels)
+            held = self._validation_batch(validation, schema, encoders, preprocessor, labels)
         elif len(held_out):
             held = everything.rows(torch.from_numpy(held_out))
 
@@ -279,19 +309,20 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         )
         method.drop_training_parts()
         self.stopping_rule_ = rule
-        self._keep(method, preprocessor, schema, labels, X)
-        self.floors_ = self._fit_floors(X, table.presence, labels, seed) if self.floors else {}
+        self._keep(method, encoders, preprocessor, schema, labels, X)
+        self.floors_ = self._fit_floors(table, labels, seed) if self.floors else {}
         return self
 
-    def _fit_floors(self, X: Any, presence: np.ndarray, labels: Labels, seed: int) -> dict[str, Floor]:
-        """The floors of the subset report, on the same labelled rows."""
+    def _fit_floors(self, table: door.Table, labels: Labels, seed: int) -> dict[str, Floor]:
+        """The floors of the subset report, on the same labelled rows, encoded as for the method."""
+        presence = table.presence
         rows = np.flatnonzero(labels.labelled)
         if len(rows) > MAX_FLOOR_ROWS:
             rows = np.random.default_rng(seed).choice(rows, MAX_FLOOR_ROWS, replace=False)
         # a modality that no labelled row has is still part of the input: one row to know its columns by
         unseen = [int(presence[:, m].argmax()) for m in np.flatnonzero(~presence[rows].any(axis=0))]
         rows = np.union1d(rows, unseen).astype(np.int64)
-        X, y = door.take(X, rows), labels.values[rows]
+        X, y = door.take(table, rows), labels.values[rows]
         if labels.kind == "multiclass":
             assert labels.classes is not None
             y = labels.classes.astype(object)[y]
@@ -299,7 +330,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         task: Any = "regression" if labels.kind == "regression" else "classification"
         missing_label = getattr(self, "missing_label", None)
         floors = {
-            name: FLOORS[name](self.modalities_, task=task, missing_label=missing_label, random_state=seed)
+            name: FLOORS[name](task=task, missing_label=missing_label, random_state=seed)
             for name in FLOORS_BESIDE
         }
         return {name: floor.fit(X, y) for name, floor in floors.items()}
@@ -337,11 +368,12 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         self,
         validation: tuple[Any, Any],
         schema: dict[str, Modality],
+        encoders: Encoders,
         preprocessor: Preprocessor,
         labels: Labels,
     ) -> Batch:
         X, y = validation
-        table = door.read(X, schema)
+        table = encoders.transform(door.read(X, schema))
         return to_batch(
             preprocessor.transform(table), self._labels_like(y, table.n_rows, labels.kind, labels.classes)
         )
@@ -432,6 +464,8 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             Columns dataset, method, seed, labels, subset, metric, value.
         """
         check_is_fitted(self)
+        rows = np.flatnonzero(self._evaluation_labels(y, door.n_rows(X)).labelled)
+        X, y = self.encoded(door.take(X, rows)), door.take(y, rows)
         models = {self._method_name(): self, **self.floors_}
         tables = [
             subset_table(

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from polymodal.data import door
 from polymodal.data.labels import read_classes
 from polymodal.data.preprocessing import Preprocessor
+from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError
 from polymodal.methods.floors.linear import Linear, fit_linear
 from polymodal.methods.floors.shell import prior_of, to_target
@@ -72,7 +73,8 @@ class RetrievalFloor(BaseEstimator):
             ConfigError: the floor needs classes.
         """
         self.modalities_ = door.bind(X, self.modalities)
-        table = door.read(X, self.modalities_, fitting=True)
+        self.encoders_ = Encoders()
+        table = self.encoders_.fit_transform(door.read(X, self.modalities_, fitting=True))
         target = None if y is None else to_target(read_classes(y, table.n_rows, self.missing_label))
         self.preprocessor_ = Preprocessor().fit(table)
         raw = to_matrices(self.preprocessor_.transform(table))
@@ -91,7 +93,8 @@ class RetrievalFloor(BaseEstimator):
             raise ConfigError(
                 f"a modality is one of {', '.join(self.modalities_)}; {modality!r} came; name one of these"
             )
-        views = self.scaling_(to_matrices(self.preprocessor_.transform(door.read(X, self.modalities_))))
+        table = self.encoders_.transform(door.read(X, self.modalities_))
+        views = self.scaling_(to_matrices(self.preprocessor_.transform(table)))
         embedded = self._embed(views.values[modality], modality)
         embedded = embedded / np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
         present = views.presence[:, list(self.modalities_).index(modality)]

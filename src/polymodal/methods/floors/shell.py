@@ -18,10 +18,12 @@ from polymodal.batch import TaskKind
 from polymodal.data import door
 from polymodal.data.labels import Labels, read_classes, read_label_sets, read_values
 from polymodal.data.preprocessing import Preprocessor
+from polymodal.encoders import keeping
+from polymodal.encoders.table import Encoders
 from polymodal.errors import CheckpointError, ConfigError, PresenceWarning
 from polymodal.methods.floors.linear import Linear
 from polymodal.methods.floors.views import Scaling, Views, to_matrices
-from polymodal.schema import Modality, from_json, to_json
+from polymodal.schema import RAW, Modality, from_json, to_json
 
 
 class Floor(BaseEstimator):
@@ -112,6 +114,8 @@ class Floor(BaseEstimator):
         self.kind_ = labels.kind
         self.modalities_ = schema
         self.classes_ = labels.classes
+        self.encoders_ = Encoders()
+        table = self.encoders_.fit_transform(table)
         self.preprocessor_ = Preprocessor().fit(table)
         raw = to_matrices(self.preprocessor_.transform(table))
         self.scaling_ = Scaling.fit(raw)
@@ -137,9 +141,17 @@ class Floor(BaseEstimator):
 
     # ---- predicting ----
 
+    def encoded(self, X: Any) -> Any:
+        """X with its texts, images, audio and videos encoded: to be read many times; X itself without any."""
+        check_is_fitted(self)
+        return self._read(X) if any(isinstance(m, RAW) for m in self.modalities_.values()) else X
+
+    def _read(self, X: Any) -> door.Table:
+        return self.encoders_.transform(door.read(X, self.modalities_))
+
     def _views(self, X: Any) -> Views:
         check_is_fitted(self)
-        table = door.read(X, self.modalities_)
+        table = self._read(X)
         return self.scaling_(to_matrices(self.preprocessor_.transform(table)))
 
     def prediction(self, X: Any) -> np.ndarray:
@@ -216,7 +228,7 @@ class Floor(BaseEstimator):
             arrays |= {f"model.{name}.weight": part.weight, f"model.{name}.bias": part.bias}
         for name in self.scaling_.mean:
             arrays |= {f"mean.{name}": self.scaling_.mean[name], f"std.{name}": self.scaling_.std[name]}
-        preprocessing, more = self.preprocessor_.state()
+        preprocessing, more = keeping.state(self.encoders_, self.preprocessor_)
         content = {
             "floor": type(self).__name__,
             "kind": self.kind_,
@@ -253,7 +265,7 @@ class Floor(BaseEstimator):
         more = {
             k.removeprefix("preprocessing."): v for k, v in arrays.items() if k.startswith("preprocessing.")
         }
-        floor.preprocessor_ = Preprocessor.from_state(content["preprocessing"], more)
+        floor.encoders_, floor.preprocessor_ = keeping.from_state(content["preprocessing"], more)
         parts = {
             name: Linear(arrays[f"model.{name}.weight"], arrays[f"model.{name}.bias"], floor.kind_)
             for name in content["models"]
