@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich" if sys.stdout.isatty() else None,
 )
 
-KINDS = ("tabular", "vector", "series")
+KINDS = ("tabular", "vector", "series", "text", "image", "audio", "video")
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 WIDTH = 160
 """Columns of a table that is printed into a file or a pipe."""
@@ -121,6 +121,12 @@ def fit(
     ] = None,
     vector: Annotated[list[str] | None, typer.Option(help="Columns of an embedding: NAME='emb_*'.")] = None,
     series: Annotated[list[str] | None, typer.Option(help="Columns of sequences: NAME=COL.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A column of texts: NAME=COL or COL.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A column of paths, from the table's folder: NAME=COL or COL.")
+    ] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE; see: polymodal options METHOD.")
     ] = None,
@@ -137,7 +143,8 @@ def fit(
     ] = None,
 ) -> None:
     """Train a model on a table with gaps, and save it."""
-    flags = {"tabular": tabular, "vector": vector, "series": series}
+    given = (tabular, vector, series, text, image, audio, video)
+    flags = dict(zip(KINDS, given, strict=True))
     asked = _read_config(config) | _given(
         table=table, target=target, out=out, method=method, task=task, epochs=epochs, seed=seed
     )
@@ -163,7 +170,8 @@ def predict(
     from polymodal import estimators
     from polymodal.data import tables
 
-    tables.write(_predictions(estimators.load(model), tables.read(table)), out)
+    fitted = estimators.load(model)
+    tables.write(_predictions(fitted, _rows(table, fitted.modalities_)), out)
 
 
 @app.command()
@@ -178,15 +186,14 @@ def evaluate(
     from sklearn.base import is_regressor
 
     from polymodal import bench, estimators, evaluation
-    from polymodal.data import tables
 
-    rows = tables.read(table)
+    fitted = estimators.load(model)
+    rows = _rows(table, fitted.modalities_)
     rows = rows[_column(rows, target).notna()].reset_index(drop=True)
     if not len(rows):
         raise DataError(
             f"evaluate needs true labels; column {target!r} of {table} is empty; name another one"
         )
-    fitted = estimators.load(model)
     y = _labels(rows[target], regression=is_regressor(fitted))
     report = fitted.subset_report(rows, y, metrics=_split(metrics), dataset=table.stem)
     if out is not None:
@@ -245,9 +252,10 @@ def explain(
 ) -> None:
     """Show what each modality tells alone and with others; for methods with a partition, such as pgm."""
     from polymodal import estimators, explanation
-    from polymodal.data import tables
 
-    found, written = explanation.write(estimators.load(model), tables.read(table), out, dataset=table.stem)
+    fitted = estimators.load(model)
+    rows = _rows(table, fitted.modalities_)
+    found, written = explanation.write(fitted, rows, out, dataset=table.stem)
     _print(explanation.show(found))
     print(f"Written to {out}: {', '.join(written)}")
 
@@ -365,10 +373,10 @@ def _guess(name: str, known: Sequence[str]) -> str:
 
 def _fitted(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     """The trained estimator, the number of labelled rows and of all rows."""
-    from polymodal.data import tables
     from polymodal.estimators import MethodClassifier, MethodRegressor
 
-    rows = tables.read(asked["table"])
+    modalities = _modalities(asked)
+    rows = _rows(asked["table"], modalities or {})
     target = _column(rows, asked["target"])
     regression = _is_regression(target, asked.get("task"))
     y = _labels(target, regression=regression)
@@ -379,21 +387,30 @@ def _fitted(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     names = set(cls().get_params()) - {"method", "modalities", "settings"}
     own |= {name: value for name, value in asked["set"].items() if name in names}
     settings = {name: value for name, value in asked["set"].items() if name not in names}
-    model = cls(asked.get("method", "robult"), _modalities(asked), settings=settings, **own)
+    model = cls(asked.get("method", "robult"), modalities, settings=settings, **own)
     model.fit(rows.drop(columns=asked["target"]), y)
     return model, int(target.notna().sum()), len(rows)
 
 
+def _rows(table: str | Path, modalities: Mapping[str, Modality]) -> pd.DataFrame:
+    """A table; the cells of raw modalities stay as they are written."""
+    from polymodal.data import tables
+    from polymodal.schema import RAW, column_tuple
+
+    raw = {name: modality for name, modality in modalities.items() if isinstance(modality, RAW)}
+    texts = [str(column) for name, modality in raw.items() for column in column_tuple(name, modality) or ()]
+    return tables.read(table, texts=texts)
+
+
 def _modalities(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
-    from polymodal.schema import Series, Tabular, Vector
+    from polymodal import schema
 
     found: dict[str, Modality] = {}
-    classes: tuple[type[Modality], ...] = (Tabular, Vector, Series)
-    for kind, cls in zip(KINDS, classes, strict=True):
+    for kind in KINDS:
         for name, columns in asked[kind].items():
             if name in found:
                 raise ConfigError(f"modalities have names of their own; {name!r} came twice; rename one")
-            found[name] = cls([columns] if isinstance(columns, str) else columns)
+            found[name] = schema.KINDS[kind.capitalize()]([columns] if isinstance(columns, str) else columns)
     return found or None
 
 
