@@ -147,7 +147,7 @@ class Calibrated(Shell):
             raise ConfigError(
                 f"{what} need labelled rows that training did not see; none came; call calibrate(X, y) first"
             )
-        if not (isinstance(alpha, int | float) and 0 < alpha < 1):
+        if not (isinstance(alpha, int | float | np.floating) and 0 < alpha < 1):
             raise ConfigError(
                 f"alpha is the share of errors that is allowed, between 0 and 1; got {alpha!r}; take 0.1"
             )
