@@ -177,9 +177,6 @@ def choose_device(device: str | None) -> str:
 
 def _model_class(transformers: Any, config: Any, medium: Medium) -> Any:
     """The class that loads the part of a model which encodes a medium."""
-    if config.model_type == "clip":
-        part = {"Text": "CLIPTextModelWithProjection", "Image": "CLIPVisionModelWithProjection"}
-        return getattr(transformers, part[medium])
     has_encoder_class = type(config) in transformers.AutoModelForTextEncoding._model_mapping
     if medium == "Text" and has_encoder_class:  # of T5 the encoder alone: its decoder may not be there
         return transformers.AutoModelForTextEncoding
@@ -203,6 +200,19 @@ def _numpy(values: Tensor) -> ndarray:
     return values.float().cpu().numpy()
 
 
+def _seen(own: HuggingFace, inputs: Any) -> Any:
+    """What the model makes of a batch; of CLIP the half that the medium is for."""
+    if not hasattr(own.model, "vision_model"):
+        return own.model(**inputs)
+    return (own.model.text_model if own.medium == "Text" else own.model.vision_model)(**inputs)
+
+
+def _projected(own: HuggingFace, output: Any) -> Tensor | None:
+    """Where CLIP's texts and images meet; None for other models."""
+    name = "text_projection" if own.medium == "Text" else "visual_projection"
+    return getattr(own.model, name)(output.pooler_output) if hasattr(own.model, name) else None
+
+
 # ---- texts -------------------------------------------------------------------------------------------
 
 
@@ -224,12 +234,12 @@ def _text_rows(own: HuggingFace, texts: list[str]) -> list[ndarray]:
     own.processor.padding_side = "right"
     inputs = own.processor(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
     inputs = inputs.to(own.model.device)
-    output = own.model(**inputs)
+    output = _seen(own, inputs)
     mask = inputs["attention_mask"]
     if own.output == "sequence":
         lengths = mask.sum(dim=1).tolist()
         return [row[:n] for row, n in zip(_numpy(output.last_hidden_state), lengths, strict=True)]
-    pooled = getattr(output, "text_embeds", None)
+    pooled = _projected(own, output)
     if pooled is None:
         weights = mask[..., None].to(output.last_hidden_state.dtype)
         pooled = (output.last_hidden_state * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
@@ -245,7 +255,7 @@ def _images(own: HuggingFace, cells: Sequence[Image]) -> list[ndarray]:
     rows: list[ndarray] = []
     for start in range(0, len(cells), BATCH):
         inputs = own.processor(list(cells[start : start + BATCH]), return_tensors="pt").to(own.model.device)
-        output = own.model(**inputs)
+        output = _seen(own, inputs)
         rows += list(_numpy(_image_rows(own, output)))
     return rows
 
@@ -259,7 +269,7 @@ def _image_rows(own: HuggingFace, output: Any) -> Tensor:
         places = places.flatten(2).transpose(1, 2)
     if own.output == "sequence":
         return places
-    pooled = getattr(output, "image_embeds", None)
+    pooled = _projected(own, output)
     if pooled is None:
         pooled = places[:, 0] if _has_class_token(own.model) else places.mean(dim=1)
     return torch.nn.functional.normalize(pooled, dim=-1) if own.normalize else pooled

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import cached_property
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,8 @@ class EfficientNetLite0:
     def _model(self) -> Any:
         from efficientnet_lite_pytorch import EfficientNet
 
-        model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(self._weights))
+        with redirect_stdout(StringIO()):  # it says that it has loaded
+            model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(self._weights))
         return model.eval().to(choose_device(self._device))
 
     def encode(self, cells: Sequence[Image]) -> Encoded:
