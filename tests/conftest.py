@@ -23,3 +23,8 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory):
+    os.environ["POLYMODAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # nobody's own cache is written to

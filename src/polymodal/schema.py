@@ -159,7 +159,8 @@ class Video:
     """One video a row.
 
     Attributes:
-        columns: one column or key whose cells are paths (as for :class:`Image`); None where absent.
+        columns: one column or key whose cells are paths (as for :class:`Image`) or encoded bytes; None where
+            absent.
         encoder: of single frames, as for :class:`Image`.
         n_frames: frames taken from each video, evenly spaced.
         on_corrupt: as for :class:`Image`.
@@ -216,7 +217,8 @@ def judge_declaration(modalities: object) -> dict[str, Modality]:
 def _judge_settings(name: str, modality: Raw) -> None:
     """The encoder, the rate, the number of frames and ``on_corrupt`` of a raw modality."""
     who, encoder = f"{type(modality).__name__} {name!r}", modality.encoder
-    if not ((isinstance(encoder, str) and encoder) or callable(encoder) or hasattr(encoder, "encode")):
+    is_object = not isinstance(encoder, str) and (callable(encoder) or hasattr(encoder, "encode"))
+    if not (is_object or (isinstance(encoder, str) and encoder)):
         raise SchemaError(
             f"an encoder is a name, an object with encode, a module or a callable; {who} has {encoder!r}; "
             "leave it out for the built-in one"

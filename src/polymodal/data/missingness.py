@@ -340,6 +340,8 @@ def apply(X: Mapping[str, Any], mask: PresenceMask) -> dict[str, Any]:
 def _blanked(values: Any, present: np.ndarray) -> Any:
     if isinstance(values, pd.DataFrame):
         return values.where(np.broadcast_to(present[:, None], values.shape))
+    if isinstance(values, pd.Series):
+        return values.where(present)  # keeps the folder in which its paths begin
     if not isinstance(values, np.ndarray):
         return [cell if here else None for cell, here in zip(values, present, strict=True)]
     if values.dtype.kind == "f":

@@ -27,6 +27,9 @@ from polymodal.schema import Audio, Image, OnCorrupt, Raw, Text, Video
 N_SHOWN = 5
 """Unreadable rows that an error or a warning names."""
 
+LONGEST_PATH = 200
+"""Characters of a path that they show whole: what was meant as a text may stand where paths are expected."""
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -109,7 +112,8 @@ def settle(unreadable: Sequence[Unreadable], n_rows: int, place: Place, on_corru
 
 def _words(cell: Any) -> str:
     if isinstance(cell, str | Path):
-        return str(cell) or "''"
+        words = str(cell) if str(cell).isprintable() and str(cell) else repr(str(cell))
+        return words if len(words) <= LONGEST_PATH else f"{words[:80]}...{words[-80:]}"
     return f"{len(cell)} bytes" if isinstance(cell, bytes) else type(cell).__name__
 
 
@@ -120,8 +124,8 @@ def _rows(value: Any, place: Place) -> list[Any]:
         return list(value.to_numpy(dtype=object))
     if isinstance(value, ndarray) and value.ndim == 2 and value.shape[1] == 1 and value.dtype.kind in "OUS":
         return list(value[:, 0])  # a column of a 2-D array
-    one_cell = isinstance(value, str | bytes | os.PathLike | Mapping | pd.DataFrame) or np.ndim(value) == 0
-    if one_cell or not hasattr(value, "__len__"):
+    no_column = isinstance(value, str | bytes | os.PathLike | Mapping | pd.DataFrame)
+    if no_column or not hasattr(value, "__len__") or (isinstance(value, ndarray) and value.ndim == 0):
         raise DataError(
             f"{place.who} needs one cell a row; {type(value).__name__} came; pass a list or a column of cells"
         )
@@ -162,7 +166,7 @@ def _settled(cell: Any, where: _Where, modality: Raw, folder: str) -> Any:
         return None
     if isinstance(cell, str | os.PathLike) and not isinstance(modality, Text):
         return Path(os.path.abspath(os.path.join(folder, cell))) if os.fspath(cell) else ""
-    if isinstance(cell, bytes | bytearray | memoryview) and isinstance(modality, Image | Audio):
+    if isinstance(cell, bytes | bytearray | memoryview) and not isinstance(modality, Text):
         return bytes(cell)
     return _FORMS[type(modality)](cell, where, modality)
 
@@ -214,7 +218,7 @@ def _audio(cell: Any, where: _Where, modality: Audio) -> tuple[ndarray, int] | N
 
 
 def _video(cell: Any, where: _Where, _: Any) -> None:
-    raise where.refuse("a path", cell, "write it to a file, or write None where it is absent")
+    raise where.refuse("a path or bytes", cell, "pass one of these, or None where it is absent")
 
 
 _FORMS: dict[type[Raw], Callable[[Any, _Where, Any], Any]] = {
