@@ -414,3 +414,43 @@ def test_the_documented_config_is_read(tmp_path):
     path = tmp_path / "fit.toml"
     path.write_text(re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)[1])
     assert cli._read_config(path)["set"] == {"weighting": "l2"}
+
+
+# ---- encode ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch):
+    """Five rows: three images, one absent, one that is none; titles."""
+    import PIL.Image
+
+    monkeypatch.setenv("POLYMODAL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "files").mkdir()
+    for i in range(3):
+        PIL.Image.new("RGB", (9, 9), (70 * i, 0, 0)).save(tmp_path / "files" / f"{i}.png")
+    (tmp_path / "files" / "3.png").write_text("no image")
+    rows = ["poster,title", *(f"files/{i}.png,film {i}" for i in range(4)), ",film 4"]
+    (tmp_path / "album.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "album.csv"
+
+
+def test_encode_fills_the_cache_once(command, album, monkeypatch):
+    from polymodal.encoders.image import Descriptors
+
+    code, out, err = command("encode", album, "--image", "look=poster")
+    assert (code, out) == (0, "look: 3 cells by descriptors, width 832, 1 cannot be read\n")
+    assert "row 3" in err
+    monkeypatch.setattr(Descriptors, "encode", None)  # nothing is left to encode
+    assert command("encode", album, "--image", "look=poster")[0] == 0
+
+
+def test_encode_refuses_what_cannot_be_cached(command, album, monkeypatch):
+    assert "needs a column" in command("encode", album)[2]
+    assert "'text' has 'tfidf'" in command("encode", album, "--text", "title")[2]
+    assert "an encoder of Text is" in command("encode", album, "--text", "t=title", "--encoder", "t=bert")[2]
+    assert (
+        "did you mean 'look'" in command("encode", album, "--image", "look=poster", "--encoder", "lok=x")[2]
+    )
+    assert "write --encoder look=VALUE" in command("encode", album, "--encoder", "look")[2]
+    monkeypatch.setenv("POLYMODAL_CACHE", "off")
+    assert "POLYMODAL_CACHE switches it off" in command("encode", album, "--image", "poster")[2]

@@ -8,6 +8,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,6 +128,9 @@ def fit(
     ] = None,
     audio: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
     video: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="NAME=ENCODER; without one, the built-in encoder.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE; see: polymodal options METHOD.")
     ] = None,
@@ -150,6 +154,7 @@ def fit(
     )
     asked |= {kind: asked.get(kind, {}) | _columns(kind, flags[kind]) for kind in KINDS}
     asked["set"] = asked.get("set", {}) | _settings(set_)
+    asked["encoder"] = asked.get("encoder", {}) | _settings(encoder, "encoder")
     for needed in ("table", "target", "out"):
         if needed not in asked:
             raise ConfigError(f"fit needs {needed}; none came; give it on the command line or in --config")
@@ -158,6 +163,41 @@ def fit(
     print(
         f"{asked['out']}: {model.method} on {n} rows, {n_labelled} of them labelled; {model.stopping_rule_}"
     )
+
+
+@app.command()
+def encode(
+    table: Table,
+    text: Annotated[list[str] | None, typer.Option(help="A column of texts: NAME=COL or COL.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A column of paths, from the table's folder: NAME=COL or COL.")
+    ] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="NAME=ENCODER; without one, the built-in encoder.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that decode. [default: one a processor]", min=1)
+    ] = None,
+) -> None:
+    """Encode a table into the cache ($POLYMODAL_CACHE); what is there is passed over."""
+    from polymodal.encoders.filling import fill
+    from polymodal.progress import progress
+
+    flags = dict(zip(KINDS[3:], (text, image, audio, video), strict=True))
+    columns = {kind: _columns(kind, flags.get(kind)) for kind in KINDS}
+    modalities: Any = _modalities(columns | {"encoder": _settings(encoder, "encoder")})
+    if modalities is None:
+        raise ConfigError("encode needs a column; none came; give --text, --image, --audio or --video")
+    rows = _rows(table, modalities)
+    with progress("encode", len(rows) * len(modalities), verbose=True) as shown:
+        filled = fill(
+            rows, modalities, n_workers=workers, step=lambda n: shown.step(lambda: f"{shown.done} cells", n)
+        )
+    for name, own in filled.items():
+        unreadable = f", {own.n_corrupt} cannot be read" if own.n_corrupt else ""
+        print(f"{name}: {own.n_cells} cells by {own.encoder}, width {own.width}{unreadable}")
 
 
 @app.command()
@@ -311,13 +351,13 @@ def _read_config(path: Path | None) -> dict[str, Any]:
         asked = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(f"a config file is JSON or TOML; {path} is not ({error}); mend it") from error
-    known = ["table", "target", "out", "method", "task", "epochs", "seed", "set", *KINDS]
+    known = ["table", "target", "out", "method", "task", "epochs", "seed", "set", "encoder", *KINDS]
     for name, value in asked.items():
         if name not in known:
             raise ConfigError(
                 f"a config file may hold {', '.join(known)}; {name!r} came{_guess(name, known)}"
             )
-        if name in (*KINDS, "set") and not isinstance(value, dict):
+        if name in (*KINDS, "set", "encoder") and not isinstance(value, dict):
             raise ConfigError(
                 f"{name} in a config file is a table of name and value; {value!r} came; name it"
             )
@@ -338,13 +378,13 @@ def _columns(kind: str, flags: Iterable[str] | None) -> dict[str, list[str]]:
     return found
 
 
-def _settings(flags: Iterable[str] | None) -> dict[str, Any]:
+def _settings(flags: Iterable[str] | None, option: str = "set") -> dict[str, Any]:
     """``NAME=VALUE`` as {name: value}; a value is read as JSON where it is JSON, and as text where not."""
     found = {}
     for flag in flags or ():
         name, equals, value = flag.partition("=")
         if not equals:
-            raise ConfigError(f"a setting is NAME=VALUE; {flag!r} came; write --set {flag}=VALUE")
+            raise ConfigError(f"a setting is NAME=VALUE; {flag!r} came; write --{option} {flag}=VALUE")
         try:
             found[name] = json.loads(value)
         except ValueError:
@@ -411,6 +451,11 @@ def _modalities(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
             if name in found:
                 raise ConfigError(f"modalities have names of their own; {name!r} came twice; rename one")
             found[name] = schema.KINDS[kind.capitalize()]([columns] if isinstance(columns, str) else columns)
+    for name, encoder in asked.get("encoder", {}).items():
+        if not isinstance(own := found.get(name), schema.RAW):
+            raw = [key for key, modality in found.items() if isinstance(modality, schema.RAW)]
+            raise ConfigError(f"--encoder names a raw modality; {name!r} came{_guess(name, raw)}")
+        found[name] = replace(own, encoder=encoder)
     return found or None
 
 

@@ -31,9 +31,9 @@ class Progress:
         self._seconds = seconds
         self._next = time.monotonic() + seconds
 
-    def step(self, text: Callable[[], str]) -> None:
-        """One step done; ``text`` is called only when something is shown."""
-        self.done += 1
+    def step(self, text: Callable[[], str], n: int = 1) -> None:
+        """``n`` more steps done; ``text`` is called only when something is shown."""
+        self.done += n
         if self._show is not None and time.monotonic() >= self._next:
             self._show(self.done, self._total, text())
             self._next = time.monotonic() + self._seconds
