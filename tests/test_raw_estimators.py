@@ -1,0 +1,342 @@
+"""Estimators and floors on texts, images, sounds and videos: from files to predictions, saved and loaded."""
+
+import sys
+import wave
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+from sklearn.model_selection import cross_val_score
+
+import polymodal
+from polymodal import (
+    Audio,
+    Image,
+    MethodClassifier,
+    MethodRegressor,
+    PgMClassifier,
+    PgMRetriever,
+    RobultClassifier,
+    Tabular,
+    Text,
+    Video,
+    cli,
+)
+from polymodal.data import door, tables
+from polymodal.errors import CheckpointError, DataError, PresenceWarning
+from polymodal.methods.floors import FLOORS
+from polymodal.methods.floors.retrieval import CCARetriever
+
+N = 48
+QUICK = {"max_epochs": 2, "random_state": 0, "device": "cpu"}
+MODALITIES = {
+    "title": Text(),
+    "poster": Image(),
+    "sound": Audio(encoder="log_mel_series"),
+    "clip": Video(n_frames=2),
+    "facts": Tabular(["year"]),
+}
+NAMES = tuple(MODALITIES)
+
+_opened: list[str] | None = None
+
+
+def _listen(event, arguments):
+    if _opened is not None and event == "open" and isinstance(arguments[0], str):
+        _opened.append(arguments[0])
+
+
+sys.addaudithook(_listen)
+
+
+@pytest.fixture
+def opened():
+    """Every file that anything opens, as it happens."""
+    global _opened
+    _opened = []
+    yield _opened
+    _opened = None
+
+
+def photo(random, label):
+    pixels = random.integers(0, 120, (12, 12, 3)) + 100 * label
+    return PIL.Image.fromarray(pixels.astype(np.uint8))
+
+
+def write_row(folder, i, label, random):
+    """The files of one row."""
+    photo(random, label).save(folder / f"{i}.png")
+    photo(random, label).save(folder / f"{i}.gif", save_all=True, append_images=[photo(random, label)] * 2)
+    samples = np.sin(np.arange(2000) * (0.1 + 0.2 * label)) + random.normal(0, 0.1, 2000)
+    with wave.open(str(folder / f"{i}.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes((9000 * samples).astype("<i2").tobytes())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of files and ``rows.jsonl`` with relative paths and gaps."""
+    folder, random = tmp_path_factory.mktemp("films"), np.random.default_rng(0)
+    rows = []
+    for i in range(N):
+        label = i % 2
+        write_row(folder, i, label, random)
+        row = {
+            "title": f"{['a quiet night', 'the loud war'][label]} {random.integers(9)}",
+            "poster": f"{i}.png",
+            "sound": f"{i}.wav",
+            "clip": f"{i}.gif",
+            "year": 1990.0 + 9 * label + random.normal(),
+            "label": label,
+        }
+        absent = [name for m, name in enumerate(["title", "poster", "sound", "clip"]) if (i + m) % 6 == 0]
+        rows.append({name: None if name in absent else cell for name, cell in row.items()})
+    tables.write(pd.DataFrame(rows), folder / "rows.jsonl")
+    return folder
+
+
+@pytest.fixture
+def rows(folder):
+    return tables.read(folder / "rows.jsonl")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    rows = tables.read(folder / "rows.jsonl")
+    settings = {"d_latent": 8}
+    return MethodClassifier("robult", MODALITIES, settings=settings, **QUICK).fit(rows, rows["label"])
+
+
+# ---- from files to predictions ---------------------------------------------------------------------------
+
+
+def test_every_kind_at_once(model, rows):
+    assert [(i.name, i.kind) for i in model.preprocessor_.inputs] == [
+        ("title", "vector"),
+        ("poster", "vector"),
+        ("sound", "series"),
+        ("clip", "vector"),
+        ("facts", "vector"),
+    ]
+    found = model.branch_predictions(rows)
+    for name in NAMES[:4]:
+        np.testing.assert_array_equal(np.isfinite(found[name][:, 0]), rows[name].notna())
+    assert (model.floors_["late_fusion"].predict(model.encoded(rows)) == rows.label).mean() > 0.9
+
+
+@pytest.mark.parametrize("cls", [RobultClassifier, PgMClassifier])
+def test_estimators_learn_from_titles_and_posters(cls, rows):
+    modalities = {name: MODALITIES[name] for name in ("title", "poster")}
+    model = cls(modalities, random_state=0, device="cpu", max_epochs=20, d_latent=16)
+    model.fit(rows, rows["label"])
+    there = rows.title.notna() | rows.poster.notna()
+    assert (model.predict(rows[there]) == rows.label[there]).mean() > 0.8
+    report = model.subset_report(rows, rows["label"], metrics=["accuracy"])
+    assert set(report.subset) == {"title", "poster", "title+poster", "observed"}
+    assert set(report.method) == {model._method_name(), "majority", "late_fusion"}
+
+
+def test_a_regressor(rows):
+    model = MethodRegressor("actionmae", {"poster": Image()}, floors=False, **QUICK)
+    model.fit(rows[rows.poster.notna()], rows.year[rows.poster.notna()])
+    assert np.isfinite(model.predict(rows[rows.poster.notna()])).all()
+
+
+def test_a_retriever_and_its_floor(rows):
+    modalities = {name: MODALITIES[name] for name in ("title", "poster")}
+    for retriever in (PgMRetriever(modalities, d_latent=16, **QUICK), CCARetriever(modalities)):
+        found = retriever.fit(rows).embed(rows, "poster")
+        np.testing.assert_array_equal(np.isfinite(found[:, 0]), rows.poster.notna())
+
+
+def test_validation_rows_are_encoded_too(rows):
+    model = MethodClassifier("robult", {"title": Text()}, settings={"d_latent": 8}, floors=False, **QUICK)
+    known = rows[rows.title.notna()]
+    model.fit(known, known.label, validation=(known[:20], known.label[:20]))
+    assert model.stopping_rule_ == "early stopping on the validation rows given to fit"
+
+
+def test_an_encoder_of_the_users(rows):
+    def brightness(images):
+        return np.array([[np.asarray(image).mean()] for image in images], dtype=np.float32)
+
+    floor = FLOORS["late_fusion"]({"poster": Image(encoder=brightness)}, random_state=0)
+    there = rows[rows.poster.notna()]
+    assert (floor.fit(there, there.label).predict(there) == there.label).all()
+    with pytest.raises(CheckpointError, match="a saved model names its encoders"):
+        floor.state()
+
+
+def test_cross_validation_keeps_the_folder(rows):
+    floor = FLOORS["late_fusion"]({"poster": Image(), "title": Text()}, random_state=0)
+    there = rows[rows.poster.notna()]
+    scores = cross_val_score(floor, there, there.label, cv=2, scoring="accuracy")
+    assert scores.min() > 0.8
+
+
+# ---- absence -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_absent_changes_nothing(model, rows, tmp_path):
+    """The bytes behind an absent cell, and files that only absent cells could name."""
+    schema = model.modalities_
+    table = door.read(rows, schema)
+    hidden = door.restrict(table, schema, ["title", "facts"])
+    for name in ("poster", "sound", "clip"):
+        cells = hidden.cells[name]
+        assert cells.raw is not None
+        cells.raw[:] = [tmp_path / "not there"] * N
+    expected = model.predict_proba(rows[["title", "year"]])
+    np.testing.assert_array_equal(model.predict_proba(hidden), expected)
+
+
+def test_absent_cells_are_never_opened(model, rows, folder, opened, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_CACHE", "off")
+    rows = rows.copy()
+    rows.loc[::2, "poster"] = None
+    model.predict_proba(door.restrict(rows, model.modalities_, ["poster", "facts"]))
+    mine = [path for path in opened if path.startswith(str(folder))]
+    assert set(mine) == {str(folder / path) for path in rows.poster.dropna()}
+
+
+def test_a_report_opens_each_file_once(model, rows, folder, opened, monkeypatch):
+    monkeypatch.setenv("POLYMODAL_CACHE", "off")
+    model.subset_report(rows[:8], rows["label"][:8])
+    posters = [path for path in opened if path.startswith(str(folder)) and path.endswith(".png")]
+    assert sorted(posters) == sorted(str(folder / path) for path in rows.poster[:8].dropna())
+
+
+def test_each_row_is_predicted_as_if_alone(model, rows):
+    together = model.predict_proba(rows)
+    alone = np.concatenate([model.predict_proba(rows[i : i + 1]) for i in range(0, N, 5)])
+    np.testing.assert_allclose(alone, together[::5], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_read_in_chunks_are_numbered_through(model, rows, monkeypatch, tmp_path):
+    monkeypatch.setattr("polymodal.estimators.shell.ROWS_PER_CHUNK", 10)
+    np.testing.assert_allclose(
+        model.predict_proba(rows),
+        np.concatenate([model.predict_proba(rows[i : i + 10]) for i in range(0, N, 10)]),
+    )
+    broken = rows.copy()
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    broken.loc[33, "poster"] = str(tmp_path / "cut.png")
+    with pytest.raises(DataError, match=r"1 of 10 rows of Image 'poster' cannot: row 33 \(.*cut\.png: "):
+        model.predict_proba(broken)
+
+
+# ---- damage ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(rows, folder, tmp_path):
+    """Rows of which one poster is gone, one a directory, one cut off, one no image."""
+    rows = rows[rows.poster.notna()].reset_index(drop=True)
+    content = (folder / rows.poster[2]).read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "words.png").write_text("no image")
+    bad = {0: "gone.png", 1: str(tmp_path), 2: str(tmp_path / "cut.png"), 3: str(tmp_path / "words.png")}
+    for row, path in bad.items():
+        rows.loc[row, "poster"] = path
+    return rows
+
+
+def test_damaged_files_are_refused_with_their_rows(damaged):
+    model = MethodClassifier("robult", {"poster": Image()}, floors=False, **QUICK)
+    with pytest.raises(
+        DataError, match=r"2 of \d+ rows .*row 0 \(.*gone.png: there is no such file\), row 1"
+    ):
+        model.fit(damaged, damaged.label)
+    with pytest.raises(DataError, match=r"2 of \d+ rows .*row 0 \(.*cut.png: .*\), row 1 \(.*words.png: "):
+        model.fit(damaged[2:], damaged.label[2:])
+
+
+def test_damaged_files_count_as_absent_where_asked(damaged):
+    modalities = {"poster": Image(on_corrupt="absent"), "facts": Tabular(["year"])}
+    settings = {"d_latent": 8}
+    with pytest.warns(PresenceWarning, match=r"2 of \d+ rows of Image 'poster' cannot be read") as said:
+        model = MethodClassifier("robult", modalities, settings=settings, **QUICK).fit(damaged, damaged.label)
+    assert len(said) == 2  # what the door sees, and what the decoder sees
+    emptied = damaged.copy()
+    emptied.loc[:3, "poster"] = None
+    expected = model.predict_proba(emptied)
+    with pytest.warns(PresenceWarning):
+        np.testing.assert_array_equal(model.predict_proba(damaged), expected)
+    with pytest.warns(PresenceWarning):
+        assert np.isnan(model.branch_predictions(damaged)["poster"][:4]).all()
+
+
+def test_a_modality_that_is_damaged_throughout_is_refused(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(20)]
+    for path in paths:
+        path.write_text("no image")
+    X = {"poster": paths, "x": np.arange(40.0).reshape(20, 2)}
+    modalities = {"poster": Image(on_corrupt="absent"), "x": polymodal.Vector()}
+    with (
+        pytest.warns(PresenceWarning, match="20 of 20 rows"),
+        pytest.raises(DataError, match="'poster' is absent in every row"),
+    ):
+        FLOORS["late_fusion"](modalities).fit(X, np.arange(20) % 2)
+
+
+# ---- keeping -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_comes_back(model, rows, tmp_path):
+    model.save(tmp_path / "model")
+    back = polymodal.load(tmp_path / "model", device="cpu")
+    assert back.modalities_ == model.modalities_
+    np.testing.assert_array_equal(back.predict_proba(rows), model.predict_proba(rows))
+    few = rows[["clip", "year"]]
+    np.testing.assert_array_equal(back.predict_proba(few), model.predict_proba(few))
+    pd.testing.assert_frame_equal(
+        back.subset_report(rows, rows["label"]), model.subset_report(rows, rows["label"])
+    )
+
+
+def test_a_floor_comes_back(rows):
+    modalities = {"title": Text(), "poster": Image()}
+    floor = FLOORS["imputation_concat"](modalities, random_state=0).fit(rows, rows["label"])
+    back = type(floor).from_state(*floor.state())
+    there = rows[rows.title.notna() | rows.poster.notna()]
+    np.testing.assert_array_equal(back.predict_proba(there), floor.predict_proba(there))
+
+
+def test_a_model_with_an_encoder_of_the_users_is_not_saved(rows, tmp_path):
+    modalities = {"title": Text(encoder=lambda texts: np.array([[len(text)] for text in texts], np.float32))}
+    known = rows[rows.title.notna()]
+    model = MethodClassifier("robult", modalities, settings={"d_latent": 8}, floors=False, **QUICK)
+    model.fit(known, known.label)
+    with pytest.raises(CheckpointError, match="a saved model names its encoders"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+# ---- the command line --------------------------------------------------------------------------------------
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    assert stopped.value.code == 0
+
+
+def test_the_command_line_reads_files_from_a_csv(rows, folder, tmp_path, monkeypatch):
+    rows.assign(title=np.where(rows.title.isna(), None, 1990 + rows.label)).to_csv(
+        folder / "rows.csv", index=False
+    )
+    monkeypatch.chdir(tmp_path)
+    flags = ["--text", "title", "--image", "picture=poster", "--audio", "sound", "--video", "clip"]
+    quick = ["--epochs", "1", "--set", "d_latent=8", "--set", "device=cpu"]
+    run("fit", folder / "rows.csv", "--target", "label", "--out", "model", *flags, *quick)
+    schema = polymodal.load("model").modalities_
+    assert [(name, type(m).__name__, m.columns) for name, m in schema.items()] == [
+        ("text", "Text", ("title",)),
+        ("picture", "Image", ("poster",)),
+        ("audio", "Audio", ("sound",)),
+        ("video", "Video", ("clip",)),
+    ]
+    run("predict", "model", folder / "rows.csv", "--out", "predictions.csv")
+    assert len(tables.read("predictions.csv")) == N
+    run("evaluate", "model", folder / "rows.csv", "--target", "label", "--out", "report.json")
