@@ -1,7 +1,7 @@
 """Cost of PgM's rounds, and of its partition over the same learners without it.
 
 Run:     python benchmarks/pgm.py --out benchmarks/results/pgm.json
-Takes:   3 minutes on one idle core.
+Takes:   a minute on one idle core.
 Expects: partition_overhead below .25 at both sizes; a step of N rounds about as long as N steps of one
          round less what is done once (branches, partition, head, optimizer).
 
@@ -31,7 +31,7 @@ from polymodal.batch import Batch, Input, Task
 from polymodal.methods.base import Step
 from polymodal.methods.pgm import PgM, PgMConfig
 
-N_ROWS, N_CLASSES, N_TURNS = 256, 10, 40
+N_ROWS, N_CLASSES, N_TURNS = 256, 10, 15
 COMMAND = "python benchmarks/pgm.py --out benchmarks/results/pgm.json"
 STEP = Step("finetune", 0, 0.5)
 SIZES = {
@@ -102,11 +102,10 @@ def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, help="also write the JSON here")
-    parser.add_argument("--turns", type=int, default=N_TURNS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
-    sizes = [measure(size, options.turns) for size in SIZES]
+    sizes = [measure(size, N_TURNS) for size in SIZES]
     result = {
         "command": COMMAND,
         "date": datetime.now(UTC).date().isoformat(),
@@ -115,7 +114,7 @@ def main() -> None:
         "machine": platform.machine(),
         "load_before_and_after": [round(load, 2), round(os.getloadavg()[0], 2)],
         "batch": N_ROWS,
-        "turns": options.turns,
+        "turns": N_TURNS,
         "sizes": sizes,
     }
     text = json.dumps(result, indent=2) + "\n"

@@ -65,10 +65,32 @@ def prediction() -> Iterator[tuple[str, str, str]]:
     yield "50 epochs", f"{memory['training']['growth_mib']:+.0f} MiB of memory", "after epoch 5"
 
 
+def attention() -> Iterator[tuple[str, str, str]]:
+    """Attention under a learnt mask, at the most and the fewest tokens."""
+    found = load("attention")
+    rows = {(row["learner"], row["chunk"]): row for row in found["rows"] if row["d_token"] == 16}
+    for chunk in (8, 16, 64):
+        row = rows["paired", chunk]
+        ratio = row["ratio_to_plain"]
+        what = f"attention with a learnt mask over {row['tokens']} tokens ({found['neurons']} neurons x "
+        figure = f"{ratio['time']['ours']:.2f} of the time, {ratio['memory']['ours']:.2f} of the memory"
+        yield what + f"{found['modalities']} in chunks of {chunk})", figure, "a plain softmax"
+
+
+def pgm() -> Iterator[tuple[str, str, str]]:
+    """Rounds and partition of PgM."""
+    for size in load("pgm")["sizes"]:
+        what = f"PgM's step, {size['modalities']} modalities x {size['d_latent']} neurons in {size['chunk']}s"
+        times = ", ".join(f"{size['ratio_to_one_round'][f'N={n}']:.2f}" for n in (2, 3, 4))
+        yield f"{what}, 2, 3 and 4 rounds", f"{times} times the time", "one round"
+        figure = f"{size['partition_overhead']:+.1%} of time"
+        yield f"{what}, with its partition", figure, "the same learners without it"
+
+
 def table() -> str:
     """The table as Markdown."""
     lines = ["| what | figure | against |", "|---|---|---|"]
-    for part in (contrast, training, prediction):
+    for part in (contrast, training, prediction, attention, pgm):
         lines += [f"| {what} | {figure} | {against} |" for what, figure, against in part()]
     lines += ["", "Ratios within one run on 2 cores; the scripts and their JSON are in `benchmarks/`."]
     return "\n".join(lines)
