@@ -20,13 +20,16 @@ from polymodal.training import TrainingConfig
 INPUTS = (Input("a", "vector", 5), Input("s", "series", 3), Input("c", "vector", 4))
 CLASSES = Task("multiclass", 3)  # what the labels of random batches are drawn from
 FINETUNE = Step("finetune", 0, 0.0)
+STILL = {"dropout": 0.0, "input_dropout": 0.0}
 SMALL = {"d_latent": 16, "d_embed": 6, "chunk": 4, "d_token": 8, "d_decoder": 8}
 
 
 def method(n_classes=3, seed=0, **config):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return PgMRetrieval(INPUTS, Task("retrieval", n_classes), PgMRetrievalConfig(**SMALL, **config))
+        return PgMRetrieval(
+            INPUTS, Task("retrieval", n_classes), PgMRetrievalConfig(**SMALL, **{**STILL, **config})
+        )
 
 
 def batch(n=12, seed=0) -> Batch:
@@ -103,6 +106,31 @@ def test_embeddings_are_unit_rows_where_present_and_nan_elsewhere():
     found = method().eval()(rows).latents["embeddings"]
     assert (found.isnan().all(-1) == ~rows.presence).all()
     assert_close(found[rows.presence].norm(dim=-1), torch.ones(int(rows.presence.sum())))
+
+
+def test_the_common_space_is_the_contrasts_and_that_of_semantic_matching():
+    rows, trained = batch(), method(semantic=0.5).eval()
+    trained.observe(torch.tensor([0, 0, 1, 2]))
+    output = trained(rows)
+    row, m = (int(i) for i in rows.presence.nonzero()[0])
+    found = output.latents["embeddings"][row, m].detach().numpy()
+    classes = output.branches[row, m].detach().numpy() - np.array([0.5, 0.25, 0.25])
+    contrast = output.latents["contrast"][row, m].detach().numpy()
+    expected = np.concatenate([contrast, 0.5 * classes / np.linalg.norm(classes)])
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), rtol=1e-5)
+
+
+def test_lost_inputs_are_zeros_and_a_sequence_loses_columns():
+    torch.manual_seed(0)
+    trained = method(input_dropout=0.5).train()
+    vector, series = trained.lose(torch.ones(50, 4)), trained.lose(torch.ones(50, 6, 3))
+    assert set(vector.unique().tolist()) == {0.0, 2.0}
+    assert (series == series[:, :1]).all()
+    rows = batch()
+    with_noise = trained(rows).latents["contrast"]
+    trained.eval()
+    assert not torch.equal(with_noise, trained(rows).latents["contrast"])
+    assert torch.equal(trained(rows).latents["contrast"], trained(rows).latents["contrast"])
 
 
 def test_no_row_depends_on_another_or_on_what_is_absent():
@@ -218,7 +246,7 @@ def test_a_retrieval_method_trains_and_validates_without_any_label():
 
 def test_the_validation_loss_is_what_the_last_stage_minimises():
     rows, held = batch(40), batch(20, seed=1)
-    trained = method(learning_rate=1e-9, dropout=0.0)
+    trained = method(learning_rate=1e-9)
     history = training.fit(trained, rows, held, TrainingConfig(max_epochs=2), seed=0, verbose=False)
     with torch.no_grad():
         expected = sum(trained.losses(held, trained(held), FINETUNE).values())
@@ -240,7 +268,14 @@ def pairs(n=240, seed=0):
 
 
 def retriever(**settings):
-    chosen = {"max_epochs": 12, "batch_size": 64, "learning_rate": 3e-3, "random_state": 0, "dropout": 0.0}
+    chosen = {
+        "max_epochs": 12,
+        "batch_size": 64,
+        "learning_rate": 3e-3,
+        "random_state": 0,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+    }
     return PgMRetriever(**{**SMALL, **chosen, **settings})
 
 

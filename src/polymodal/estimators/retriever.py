@@ -29,10 +29,9 @@ class PgMRetriever(TrainedEstimator):
     one modality then finds the rows of a collection by another one.
 
     Args:
-        modalities: name -> :class:`~polymodal.schema.Vector`, ``Tabular`` or ``Series``; None infers them
-            from a mapping. Two at least.
+        modalities: name -> a kind of :mod:`polymodal.schema`; None infers them from a mapping. Two at least.
         d_latent: width D of a representation, in neurons.
-        d_embed: width of the common space.
+        d_embed: width of the common space that the contrast learns; C class probabilities come beside it.
         chunk: neurons that share a gate; the width is a multiple of it.
         d_token: width of a token inside the learners.
         n_layers: attention layers of each learner; 0 leaves the learners out.
@@ -49,6 +48,8 @@ class PgMRetriever(TrainedEstimator):
         temperature: of the contrast.
         class_temperature: of the classifier.
         same_class: rows of one class are positives of each other in the contrast.
+        semantic: length of the class probabilities in the common space, beside the contrast's 1.
+        input_dropout: share of the input numbers that a training step sets to 0.
         sequence: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
         dropout: in branches, learners and before the common space.
         learning_rate: of AdamW.
@@ -56,7 +57,8 @@ class PgMRetriever(TrainedEstimator):
         max_epochs: epochs over both stages.
         batch_size: rows a step; each pair's negatives are the other rows of its batch.
         labelled_share: least share of labelled rows in a batch, where some are labelled.
-        validation_fraction: share of the pairs held out for early stopping; 0 for fixed epochs.
+        validation_fraction: share of the pairs held out for early stopping on what training minimises; 0 for
+            fixed epochs.
         patience: epochs without a better validation loss before training stops.
         precision: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         checkpoint_dir: folder for a checkpoint each epoch; None for none.
@@ -99,14 +101,16 @@ class PgMRetriever(TrainedEstimator):
         temperature: float = 0.1,
         class_temperature: float = 0.1,
         same_class: bool = True,
+        semantic: float = 0.5,
+        input_dropout: float = 0.3,
         sequence: str = "gru",
-        dropout: float = 0.5,
+        dropout: float = 0.2,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-4,
-        max_epochs: int = 70,
+        max_epochs: int = 40,
         batch_size: int = 256,
         labelled_share: float = 0.25,
-        validation_fraction: float = 0.15,
+        validation_fraction: float = 0.0,
         patience: int = 20,
         precision: str = "auto",
         checkpoint_dir: str | None = None,
@@ -135,6 +139,8 @@ class PgMRetriever(TrainedEstimator):
         self.temperature = temperature
         self.class_temperature = class_temperature
         self.same_class = same_class
+        self.semantic = semantic
+        self.input_dropout = input_dropout
         self.sequence = sequence
         self.dropout = dropout
         self.learning_rate = learning_rate

@@ -15,7 +15,7 @@ there are none).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -39,7 +39,7 @@ class PgMRetrievalConfig:
     d_latent: int = 64
     """Width D of a representation, in neurons."""
     d_embed: int = 64
-    """Width d of the common space."""
+    """Width d of the common space that the contrast learns."""
     chunk: int = 8
     """Neurons that share a gate; the width is a multiple of it."""
     d_token: int = 16
@@ -70,9 +70,13 @@ class PgMRetrievalConfig:
     """Of the classifier."""
     same_class: bool = True
     """Rows of one class are positives of each other in the contrast."""
+    semantic: float = 0.5
+    """Length of the class probabilities in the common space, beside the contrast's 1."""
+    input_dropout: float = 0.3
+    """Share of the input numbers that a training step sets to 0."""
     sequence: Literal["gru", "transformer"] = "gru"
     """The branch of a series."""
-    dropout: float = 0.0
+    dropout: float = 0.2
     """Dropout in branches, learners and before the common space."""
     learning_rate: float = 1e-3
     """Step size of AdamW."""
@@ -91,9 +95,9 @@ def judge_config(config: PgMRetrievalConfig) -> None:
         judge_number(config, name, least=least, whole=True)
     for name in ("n_layers", "d_decoder"):
         judge_number(config, name, least=0, whole=True)
-    for name in ("alpha", "pair_weight", "class_weight", "weight_decay"):
+    for name in ("alpha", "pair_weight", "class_weight", "semantic", "weight_decay"):
         judge_number(config, name, least=0)
-    for name in ("pretrain_share", "dropout"):
+    for name in ("pretrain_share", "input_dropout", "dropout"):
         judge_number(config, name, least=0, below=1)
     for name in ("temperature", "class_temperature", "learning_rate"):
         judge_number(config, name, least=1e-12)
@@ -103,9 +107,10 @@ class PgMRetrieval(Method):
     """A common space for any number of modalities.
 
     ``Output.prediction`` is the mean of the present modalities' class probabilities (B, C).
-    ``Output.latents``: ``embeddings`` (B, M, d) of unit length, NaN where absent; ``shared`` (B, d), their
-    mean; ``logits`` (B, M, C) of the classes; ``uni``, ``paired``, ``rebuilt``, ``representation`` (B, M, D),
-    ``gate_uni`` and ``gate_paired`` (B, M, K), each modality's as if it were alone.
+    ``Output.latents``: ``embeddings`` (B, M, d + C) of unit length, NaN where absent; ``contrast`` (B, M, d),
+    what the contrast reads; ``logits`` (B, M, C) of the classes; ``uni``, ``paired``, ``rebuilt``,
+    ``representation`` (B, M, D), ``gate_uni`` and ``gate_paired`` (B, M, K), each modality's as if it were
+    alone.
 
     Raises:
         ConfigError: a setting is out of range, or the task is none of retrieval.
@@ -148,16 +153,16 @@ class PgMRetrieval(Method):
         """Embed each present modality by itself."""
         parts = self.parts_alone(batch)
         features = torch.cat([parts.uni, parts.paired], dim=-1)
-        unit = F.normalize(self.project(self.drop(features)).float(), dim=-1, eps=NORM_FLOOR)
-        embeddings = torch.where(batch.presence.unsqueeze(2), unit, torch.nan)
-        logits = self.classify(blank(unit, batch.presence))
-        branches = torch.where(batch.presence.unsqueeze(2), logits.float().softmax(-1), torch.nan)
+        contrast = unit(self.project(self.drop(features)))
+        there = batch.presence.unsqueeze(2)
+        logits = self.classify(blank(contrast, batch.presence))
+        branches = torch.where(there, logits.float().softmax(-1), torch.nan)
         return Output(
             prediction=self.late_fuse(branches, batch.presence),
             branches=branches,
             latents={
-                "embeddings": embeddings,
-                "shared": embeddings.nanmean(dim=1),
+                "embeddings": torch.where(there, self.space(contrast, branches), torch.nan),
+                "contrast": contrast,
                 "logits": logits,
                 "uni": parts.uni,
                 "paired": parts.paired,
@@ -168,17 +173,33 @@ class PgMRetrieval(Method):
             },
         )
 
-    def classify(self, unit: Tensor) -> Tensor:
-        """Embeddings (B, M, d) to logits (B, M, C), by a classifier that all modalities share."""
+    def space(self, contrast: Tensor, probabilities: Tensor) -> Tensor:
+        """(B, M, d + C) of unit length: what the contrast has learnt, and class probabilities less the prior.
+
+        The second is the common space of semantic matching (Rasiwasia et al., ACM Multimedia 2010).
+        """
+        classes = unit(probabilities.detach() - self.prior)
+        return unit(torch.cat([contrast, self.config.semantic * classes], dim=-1))
+
+    def classify(self, contrast: Tensor) -> Tensor:
+        """Unit vectors (B, M, d) to logits (B, M, C), by a classifier that all modalities share."""
         if self.classifier is None:
-            return unit[..., :0]
-        return self.classifier(unit) / self.config.class_temperature
+            return contrast[..., :0]
+        return self.classifier(contrast) / self.config.class_temperature
 
     def parts_alone(self, batch: Batch) -> Parts:
         """The parts of each modality as if it were the only one of its row."""
+        if self.training and self.config.input_dropout:
+            values = {name: self.lose(value) for name, value in batch.values.items()}
+            batch = replace(batch, values=values)
         hidden = self.branches(batch)
         representation = F.layer_norm(hidden, hidden.shape[-1:])
         return self.learner(representation, batch.presence, hardness=self.hardness, alone=True)
+
+    def lose(self, value: Tensor) -> Tensor:
+        """Some numbers set to 0, which is their mean; for a sequence the same columns in all steps."""
+        noise = torch.ones_like(value if value.dim() == 2 else value[:, :1])
+        return value * F.dropout(noise, self.config.input_dropout)
 
     # ---- losses ----------------------------------------------------------------------------------
 
@@ -207,17 +228,17 @@ class PgMRetrieval(Method):
             return {"reconstruction": reconstruction}
         terms = {"reconstruction": c.alpha * reconstruction}
         if c.pair_weight:
-            terms["pairs"] = c.pair_weight * self.pair_loss(batch, latents["embeddings"])
+            terms["pairs"] = c.pair_weight * self.pair_loss(batch, latents["contrast"])
         if c.class_weight and self.task.n_outputs:
             terms["classes"] = c.class_weight * self.class_loss(batch, latents["logits"])
         return terms
 
-    def pair_loss(self, batch: Batch, embeddings: Tensor) -> Tensor:
+    def pair_loss(self, batch: Batch, contrast: Tensor) -> Tensor:
         """Mean contrast of all pairs of modalities, each over the rows that have both."""
         assert batch.y is not None
         assert batch.labelled is not None
         terms = [self.project.bias.sum() * 0]
-        for i in range(embeddings.shape[1]):
+        for i in range(contrast.shape[1]):
             for j in range(i):
                 both = (batch.presence[:, i] & batch.presence[:, j]).nonzero().squeeze(1)
                 positives = None
@@ -225,8 +246,8 @@ class PgMRetrieval(Method):
                     positives = same_class(batch.y[both], batch.labelled[both])
                 terms.append(
                     symmetric_info_nce(
-                        embeddings[both, i],
-                        embeddings[both, j],
+                        contrast[both, i],
+                        contrast[both, j],
                         temperature=self.config.temperature,
                         positives=positives,
                     )
@@ -257,6 +278,11 @@ class PgMRetrieval(Method):
         """Shares, cuts and reconstruction of each modality."""
         del monitor
         return pgm_diagnostics.figures(parts_of(output.latents, batch.presence), batch.names)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of unit length, (..., d) in float32."""
+    return F.normalize(x.float(), dim=-1, eps=NORM_FLOOR)
 
 
 def same_class(y: Tensor, labelled: Tensor) -> Tensor:
