@@ -396,7 +396,7 @@ def numbers(array: ndarray, place: Place) -> ndarray:
     what = {"U": "text", "S": "text", "M": "dates", "m": "durations"}.get(kind, "other things")
     raise CellTypeError(
         f"a {place.kind} holds numbers; {place.name!r} holds {what} ({array.dtype}); "
-        f"{'declare it as Tabular' if what == 'text' else 'convert it'}"
+        f"{'declare it as Text, or as Tabular' if what == 'text' else 'convert it'}"
     )
 
 
@@ -425,7 +425,7 @@ def _number(cell: Any, place: Place, i: int, j: int) -> float:
     if isinstance(cell, str | bytes):
         raise CellTypeError(
             f"a column of numbers holds no text; {place.cell(i, j)} of {place.who} is {cell!r}; "
-            "convert the column to numbers, or declare texts as a Tabular of their own"
+            "convert the column to numbers, or declare it as a Text or Tabular of its own"
         )
     try:
         return float(cell)
@@ -460,7 +460,7 @@ def column_numbers(column: pd.Series, place: Place, j: int) -> ndarray:
         return object_numbers(column.to_numpy(dtype=object), place, lambda _: j)
     raise CellTypeError(
         f"a column of numbers holds no {dtype} cells; {place.column(j)} of {place.who} holds "
-        f"{_example(column)}; convert the column to numbers, or declare texts as a Tabular of their own"
+        f"{_example(column)}; convert the column to numbers, or declare it as a Text or Tabular of its own"
     )
 
 

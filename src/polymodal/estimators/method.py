@@ -23,8 +23,8 @@ class MethodClassifier(ClassifierMixin, CalibratedClassifier, MethodEstimator):
 
     Args:
         method: name of the method (``polymodal options`` lists them).
-        modalities: name -> :class:`~polymodal.schema.Vector`, ``Tabular`` or ``Series``; None infers them
-            from a mapping, or takes a 2-D array as one modality.
+        modalities: name -> ``Vector``, ``Tabular``, ``Series``, ``Text``, ``Image``, ``Audio`` or ``Video``
+            of :mod:`polymodal.schema`; None infers the first three, or takes a 2-D array as one modality.
         settings: the method's own settings by name (``polymodal options METHOD`` explains each).
         max_epochs: epochs over all stages.
         batch_size: rows a step.

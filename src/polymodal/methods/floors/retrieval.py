@@ -45,7 +45,7 @@ class RetrievalFloor(BaseEstimator):
     """Base of these floors: reads rows as the estimators do, hands matrices to a linear model.
 
     Args:
-        modalities: name -> ``Vector``, ``Tabular`` or ``Series``; None infers them from X.
+        modalities: name -> a kind of :mod:`polymodal.schema`; None infers them from X.
         missing_label: the label of an unlabelled row in integer y.
     """
 

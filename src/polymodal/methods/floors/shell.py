@@ -30,7 +30,7 @@ class Floor(BaseEstimator):
     """Base of all floors: reads rows as the estimators do, hands matrices to one of scikit-learn's models.
 
     Args:
-        modalities: name -> ``Vector``, ``Tabular`` or ``Series``; None infers them from X.
+        modalities: name -> a kind of :mod:`polymodal.schema`; None infers them from X.
         task: ``"classification"`` (multi-label when y is 2-D) or ``"regression"``; None takes floating-point
             y for values and everything else for classes.
         missing_label: the label of an unlabelled row in integer y.
