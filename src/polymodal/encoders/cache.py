@@ -51,6 +51,7 @@ SECONDS_TO_ABANDON = 24 * 3600.0
 """An unfinished file of that age belongs to a process that was killed."""
 
 _TEMPORARY = ".tmp"
+_ROWS_A_RUN = 8
 _chosen: ContextVar[Path | str | None] = ContextVar("cache", default=VARIABLE)
 
 
@@ -108,15 +109,26 @@ class Hits:
 
     def vectors(self) -> ndarray:
         """(number found, d) float32; no copy where they lie one after another in one file."""
-        first, last = self.places[0], self.places[-1]
-        if len(self.shards) == 1 and (np.diff(self.places[:, 1]) == 1).all():
-            return self.shards[int(first[0])].values[first[1] : last[1] + 1]
+        step = np.diff(self.places, axis=0)
+        starts = np.flatnonzero((step[:, 0] != 0) | (step[:, 1] != 1)) + 1
+        runs = list(zip([0, *starts.tolist()], [*starts.tolist(), len(self.places)], strict=True))
+        if len(runs) == 1:
+            return self._run(0, len(self.places))
         width = next(iter(self.shards.values())).values.shape[1]
         found = np.empty((len(self.places), width), dtype=np.float32)
+        if len(runs) <= len(self.places) // _ROWS_A_RUN:
+            for start, end in runs:
+                found[start:end] = self._run(start, end)
+            return found
         for number, shard in self.shards.items():
-            own = self.places[:, 0] == number
+            own = np.flatnonzero(self.places[:, 0] == number)
             found[own] = shard.values[self.places[own, 1]]
         return found
+
+    def _run(self, start: int, end: int) -> ndarray:
+        """Rows that lie one after another in a file."""
+        number, first = self.places[start].tolist()
+        return self.shards[number].values[first : first + end - start]
 
     def sequences(self) -> list[ndarray]:
         """(T, d) float32 each, memory-mapped."""

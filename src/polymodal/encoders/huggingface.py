@@ -8,7 +8,7 @@ model is run. Letters: n cells, T tokens or frames, d width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -131,7 +131,10 @@ class HuggingFace:
         with self._loading() as (transformers, options):
             config = transformers.AutoConfig.from_pretrained(self.name, **options)
             kind = _model_class(transformers, config, self.medium)
-            model = kind.from_pretrained(self.name, use_safetensors=True, **options)
+            model, found = kind.from_pretrained(
+                self.name, use_safetensors=True, output_loading_info=True, **options
+            )
+            _refuse_random(found["missing_keys"])
         if config.is_encoder_decoder and hasattr(model, "get_encoder"):
             model = model.get_encoder()
         return model.eval().to(choose_device(self.device))
@@ -166,6 +169,16 @@ class HuggingFace:
             transformers.logging.set_verbosity(talk)
             if has_bars:
                 transformers.logging.enable_progress_bar()
+
+
+_UNUSED = ("decoder.", "pooler.", "masked_spec_embed", "logit_scale")
+
+
+def _refuse_random(missing: Collection[str]) -> None:
+    """Refuse weights that transformers would draw at random, but for parts that are not used."""
+    random = sorted(name for name in missing if not any(part in name for part in _UNUSED))
+    if random:
+        raise ValueError(f"its file lacks {len(random)} weights of the model, such as {random[0]}")
 
 
 def choose_device(device: str | None) -> str:
