@@ -75,3 +75,19 @@ def test_the_tables_of_experiments_are_those_of_their_json(name):
     sys.modules[spec.name] = tables
     spec.loader.exec_module(tables)
     assert tables.text() == (folder / "TABLES.md").read_text()
+
+
+def test_the_tables_inside_pages_are_those_of_their_json():
+    folder = ROOT / "experiments" / "pgm"
+    if not all((folder / f"{name}.json").exists() for name in ("main", "fusion", "ablations", "stages")):
+        pytest.skip("experiments/pgm has not been run")
+    sys.path.insert(0, str(folder))
+    try:
+        import pages
+    finally:
+        sys.path.pop(0)
+    assert [page.name for page in pages.PAGES] == ["pgm-fusion.md", "pgm-sensors.md", "pgm-stages.md"]
+    for page in pages.PAGES:
+        text = page.read_text()
+        assert pages.MARKED.search(text)
+        assert pages.filled(text) == text, f"{page.name}: python experiments/pgm/pages.py writes it anew"
