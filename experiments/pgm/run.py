@@ -60,8 +60,8 @@ VARIED: Where = [
     ("wiki", None, 1.0, 3),
 ]
 ABLATED: Where = [("mosi", "split_bclstm", 1.0, 3), ("wesad", None, 1.0, 3)]
-DIALLED: Where = [("mosi", "split_bclstm", 1.0, 3), ("htad", None, 1.0, 3)]
-SMALL: Where = [("mosi", "split_bclstm", 1.0, 3), ("htad", None, 1.0, 3)]
+DIALLED: Where = [("htad", None, 1.0, 3)]
+SMALL: Where = [("htad", None, 1.0, 3)]
 
 RIVALS: dict[str, dict[str, Any]] = {
     "ume": {"method": "ume"},
