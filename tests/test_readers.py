@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polymodal.data import readers
+from polymodal.data import public, readers
 from polymodal.data.readers import load
 from polymodal.errors import ConfigError, DataError
 from polymodal.schema import Series, Tabular, Vector
@@ -41,7 +41,7 @@ def read(name: str, **options: str) -> readers.Dataset:
 
 
 def test_available_names_every_data_set():
-    assert set(readers.available()) == set(FILES)
+    assert set(readers.available()) == set(FILES) | set(public.names())
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -195,7 +195,7 @@ def problem(
     train, test = dataset.train_test(seed, split)
     X_train, y_train = dataset.rows(train)
     X_test, y_test = dataset.rows(test)
-    kept = splits.few_labels(y_train, labels, _derived(seed, "labels"), kind=dataset.task)
+    kept = splits.few_labels(y_train, labels, _derived(seed, "labels"), kind=dataset.kind)
     mask = missingness.completely_at_random(
         len(train), tuple(dataset.X), missing_train, _derived(seed, "presence")
     )

@@ -55,7 +55,7 @@ class Dataset:
     X: dict[str, np.ndarray]
     y: np.ndarray
     modalities: dict[str, Modality]
-    task: Literal["multiclass", "multilabel", "regression"]
+    task: Literal["multiclass", "multilabel", "regression", "retrieval"]
     classes: tuple[str, ...]
     groups: np.ndarray | None
     splits: dict[str, Split]
@@ -72,6 +72,20 @@ class Dataset:
     def primary_metric(self) -> str:
         """The metric by which methods are compared."""
         return self.metrics[0]
+
+    @property
+    def kind(self) -> Literal["multiclass", "multilabel", "regression"]:
+        """What is predicted; by it rows are stratified.
+
+        Raises:
+            ConfigError: it is a set for retrieval, whose rows have no labels.
+        """
+        if self.task == "retrieval":
+            raise ConfigError(
+                f"labels are drawn and predicted where there are some; {self.name} is for retrieval; take "
+                "its published splits and a retriever."
+            )
+        return self.task
 
     def rows(self, indices: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """X and y of some rows."""
@@ -91,7 +105,7 @@ class Dataset:
             ConfigError: there is no such split.
         """
         if split == "random" or (split is None and not self.splits):
-            return train_test(self.y, TEST_SHARE, seed, kind=self.task, groups=self.groups)
+            return train_test(self.y, TEST_SHARE, seed, kind=self.kind, groups=self.groups)
         if split is not None and split not in self.splits:
             raise ConfigError(
                 f"{self.name} has the splits {[*self.splits, 'random']}; {split!r} came; name one of them."
@@ -103,7 +117,9 @@ class Dataset:
 
 def available() -> tuple[str, ...]:
     """Names that ``load`` knows."""
-    return tuple(_READERS)
+    from polymodal.data import public  # whose sets are made of what this file defines
+
+    return (*_READERS, *public.names())
 
 
 def load(name: str, data: str | Path | None = None, *, variant: str | None = None) -> Dataset:
@@ -111,8 +127,9 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
 
     Args:
         name: one of ``available()``.
-        data: the folder that holds the data sets' folders. None: the bundled file for ``mfeat`` and ``htad``,
-            the folder that POLYMODAL_DATA names for the others.
+        data: the folder that holds the data sets' folders; a published set lies in the one of its own name.
+            None: the bundled file for ``mfeat`` and ``htad``, the folder that POLYMODAL_DATA names for the
+            others.
         variant: for ``wiki``, the features: ``"cnn_w2v"`` (default) or ``"sift_lda"``.
 
     Raises:
@@ -120,7 +137,7 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
         DataError: the data set's folder or file is not there.
     """
     if name not in _READERS:
-        raise ConfigError(f"data sets are {', '.join(_READERS)}; {name!r} came; name one of them.")
+        return _published_set(name, data, variant)
     if variant is not None and (name != "wiki" or variant not in _WIKI_VARIANTS):
         raise ConfigError(
             f"only wiki has variants, {' and '.join(_WIKI_VARIANTS)}; {variant!r} came for {name}; "
@@ -129,6 +146,15 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
     if name == "wiki":
         return _wiki(Folder(name, data), variant or "cnn_w2v")
     return _READERS[name](Folder(name, data))
+
+
+def _published_set(name: str, data: str | Path | None, variant: str | None) -> Dataset:
+    """A set of ``polymodal.data.public``."""
+    from polymodal.data import public
+
+    if name not in public.names():
+        raise ConfigError(f"data sets are {', '.join(available())}; {name!r} came; name one of them.")
+    return public.read(name, Folder(name, data).data_folder(name) / name, variant)
 
 
 load_dataset = load
@@ -151,19 +177,23 @@ class Folder:
         """The file ``path`` under the data folder, or the bundled file where no folder was given."""
         if bundled and self.data is None:
             return BUNDLED / bundled
-        data = self.data if self.data is not None else os.environ.get(DATA_VARIABLE)
-        if not data:
-            raise DataError(
-                f"{self.dataset} is not bundled and is read from a folder; none was given; pass --data DIR "
-                f"(data=) or set {DATA_VARIABLE} to the folder that holds {path}."
-            )
-        file = Path(data) / path
+        file = self.data_folder(path) / path
         if not file.is_file():
             raise DataError(
                 f"{self.dataset} is read from the file {file}; there is none; pass --data DIR (data=) or set "
                 f"{DATA_VARIABLE} to the folder that holds {path}."
             )
         return file
+
+    def data_folder(self, path: str) -> Path:
+        """The folder that holds ``path``, as it was given or as the environment names it."""
+        data = self.data if self.data is not None else os.environ.get(DATA_VARIABLE)
+        if not data:
+            raise DataError(
+                f"{self.dataset} is not bundled and is read from a folder; none was given; pass --data DIR "
+                f"(data=) or set {DATA_VARIABLE} to the folder that holds {path}."
+            )
+        return Path(data)
 
 
 # ----------------------------------------------------------------------------------------------------------
