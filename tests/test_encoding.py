@@ -1,5 +1,6 @@
 """Tables with raw cells through their encoders: absence, damage, the cache, saved encoders, users' own."""
 
+import json
 import sys
 import warnings
 
@@ -266,10 +267,14 @@ def test_encoders_come_back_from_their_state(photos):
     assert again.state()[0] == encoders.state()[0]
 
 
-def test_an_encoder_without_a_name_cannot_be_saved(photos):
-    encoders, _, _ = encoded({"look": photos}, {"look": Image(encoder=Counting())})
-    with pytest.raises(CheckpointError, match="a saved model names its encoders; 'look' has a Counting"):
-        encoders.state()
+def test_an_encoder_without_a_name_is_given_again(photos):
+    own = Counting()
+    encoders, table, raw = encoded({"look": photos}, {"look": Image(encoder=own)})
+    state = json.loads(json.dumps(encoders.state()[0]))
+    again = Encoders.from_state(state, {}, {"look": own})
+    np.testing.assert_array_equal(again.transform(raw).cells["look"].numeric, table.cells["look"].numeric)
+    with pytest.raises(CheckpointError, match="'look' needs its Counting and nothing came"):
+        Encoders.from_state(state, {})
 
 
 def test_another_encoder_under_the_same_name_is_refused(photos, monkeypatch):

@@ -1,5 +1,6 @@
 """Raw cells through the door: what is absent, what is refused, where relative paths begin."""
 
+import json
 import os
 import warnings
 
@@ -357,12 +358,12 @@ def test_a_schema_comes_back_from_json():
     assert from_json(to_json(schema)) == schema
 
 
-def test_an_encoder_of_the_users_has_no_name_to_save():
+def test_an_encoder_of_the_users_is_given_to_the_reader():
     schema = door.bind(pd.DataFrame({"t": ["a"]}), {"t": Text(encoder=len)})
-    with pytest.raises(
-        CheckpointError, match="a saved model names its encoders; Text 't' has one of your own"
-    ):
-        to_json(schema)
+    written = json.loads(json.dumps(to_json(schema)))
+    assert from_json(written, {"t": len}) == schema
+    with pytest.raises(CheckpointError, match="'t' needs its len and nothing came; call polymodal"):
+        from_json(written)
 
 
 @pytest.mark.parametrize("setting", [{"rate": "x"}, {"encoder": 5}, {"on_corrupt": "skip"}, {"unknown": 1}])

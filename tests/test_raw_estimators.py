@@ -2,11 +2,13 @@
 
 import sys
 import wave
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import torch
 from sklearn.model_selection import cross_val_score
 
 import polymodal
@@ -24,7 +26,9 @@ from polymodal import (
     cli,
 )
 from polymodal.data import door, tables
-from polymodal.errors import CheckpointError, DataError, PresenceWarning
+from polymodal.encoders import Encoded
+from polymodal.encoders.module import ModuleEncoder
+from polymodal.errors import CheckpointError, ConfigError, DataError, PresenceWarning
 from polymodal.methods.floors import FLOORS
 from polymodal.methods.floors.retrieval import CCARetriever
 
@@ -164,8 +168,6 @@ def test_an_encoder_of_the_users(rows):
     floor = FLOORS["late_fusion"]({"poster": Image(encoder=brightness)}, random_state=0)
     there = rows[rows.poster.notna()]
     assert (floor.fit(there, there.label).predict(there) == there.label).all()
-    with pytest.raises(CheckpointError, match="a saved model names its encoders"):
-        floor.state()
 
 
 def test_cross_validation_keeps_the_folder(rows):
@@ -303,14 +305,122 @@ def test_a_floor_comes_back(rows):
     np.testing.assert_array_equal(back.predict_proba(there), floor.predict_proba(there))
 
 
-def test_a_model_with_an_encoder_of_the_users_is_not_saved(rows, tmp_path):
-    modalities = {"title": Text(encoder=lambda texts: np.array([[len(text)] for text in texts], np.float32))}
-    known = rows[rows.title.notna()]
-    model = MethodClassifier("robult", modalities, settings={"d_latent": 8}, floors=False, **QUICK)
-    model.fit(known, known.label)
-    with pytest.raises(CheckpointError, match="a saved model names its encoders"):
-        model.save(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+def lengths(texts):
+    return np.array([[len(text), text.count("w")] for text in texts], np.float32)
+
+
+class Pixels(torch.nn.Module):
+    """Mean colours, weighted."""
+
+    def __init__(self, weight=1.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((3,), weight))
+
+    def forward(self, images):
+        return torch.stack([torch.tensor(np.asarray(i).mean((0, 1))).float() for i in images]) * self.weight
+
+
+class Letters:
+    """An encoder that learns: how often the most frequent letters of training come."""
+
+    kind = "vector"
+    d_out = 4
+
+    def fingerprint(self):
+        return None
+
+    def fit(self, cells):
+        counted = Counter("".join(cells))
+        self.letters = sorted(letter for letter, _ in counted.most_common(4))
+        return self
+
+    def encode(self, cells):
+        return Encoded(np.array([[t.count(c) for c in self.letters] for t in cells], np.float32))
+
+    def state(self):
+        return {"letters": self.letters}, {}
+
+    @classmethod
+    def from_state(cls, settings, arrays):
+        own = cls()
+        own.letters = settings["letters"]
+        return own
+
+
+OWN = {
+    "function": ("title", Text, lambda: lengths),
+    "lambda": ("title", Text, lambda: lambda texts: [np.ones((len(text), 2)) for text in texts]),
+    "module": ("poster", Image, Pixels),
+    "wrapped module": ("poster", Image, lambda: ModuleEncoder(Pixels(), version="1")),
+    "object that learns": ("title", Text, Letters),
+    "frames": ("clip", Video, Pixels),
+}
+
+
+def quick(rows, name, modality):
+    known = rows[rows[name].notna()]
+    model = MethodClassifier("robult", {name: modality}, settings={"d_latent": 8}, floors=False, **QUICK)
+    return model.fit(known, known.label), known
+
+
+@pytest.mark.filterwarnings("ignore::polymodal.errors.PresenceWarning")
+@pytest.mark.parametrize("case", OWN)
+def test_a_model_with_an_encoder_of_the_users_comes_back_with_it(case, rows, tmp_path):
+    name, kind, new = OWN[case]
+    own = new()
+    model, known = quick(rows, name, kind(encoder=own))
+    model.save(tmp_path / "model")
+    with pytest.raises(
+        CheckpointError, match=rf"{name!r} needs its \S+ and nothing came; call polymodal.load"
+    ):
+        polymodal.load(tmp_path / "model")
+    back = polymodal.load(
+        tmp_path / "model", device="cpu", encoders={name: own if case == "lambda" else new()}
+    )
+    np.testing.assert_array_equal(back.predict_proba(known), model.predict_proba(known))
+    assert back.get_params()["modalities"] == back.modalities_
+    back.save(tmp_path / "again")
+    assert (tmp_path / "again" / "config.json").read_bytes() == (
+        tmp_path / "model" / "config.json"
+    ).read_bytes()
+
+
+def test_an_encoder_with_another_fingerprint_is_refused(rows, tmp_path):
+    model, _ = quick(rows, "poster", Image(encoder=ModuleEncoder(Pixels(), version="1")))
+    model.save(tmp_path / "model")
+    for other in (ModuleEncoder(Pixels(2.0), version="1"), ModuleEncoder(Pixels(), version="2"), Pixels()):
+        with pytest.raises(
+            CheckpointError, match="the encoder of its training; the .* of 'poster' has other"
+        ):
+            polymodal.load(tmp_path / "model", encoders={"poster": other})
+    with pytest.raises(CheckpointError, match="'descriptors' of 'poster' has other"):
+        polymodal.load(tmp_path / "model", encoders={"poster": "descriptors"})
+    with pytest.raises(ConfigError, match=r"raw modalities of the model, \['poster'\]; 'postr' came"):
+        polymodal.load(tmp_path / "model", encoders={"postr": Pixels()})
+
+
+def test_an_encoder_of_another_width_is_refused_once_it_encodes(rows, tmp_path):
+    model, known = quick(rows, "title", Text(encoder=lengths))
+    model.save(tmp_path / "model")
+    back = polymodal.load(tmp_path / "model", encoders={"title": lambda texts: np.ones((len(texts), 3))})
+    with pytest.raises(DataError, match=r"'title' returned \('vector', 2\) before and \('vector', 3\) now"):
+        back.predict(known)
+
+
+def test_models_do_not_share_what_a_users_encoder_learns(rows):
+    own = Letters()
+    first, known = quick(rows, "title", Text(encoder=own))
+    before = first.predict_proba(known)
+    quick(rows.assign(title="zzzyyyxxx"), "title", Text(encoder=own))
+    np.testing.assert_array_equal(first.predict_proba(known), before)
+
+
+def test_the_command_line_says_how_to_load_a_model_with_such_an_encoder(rows, folder, tmp_path, capsys):
+    quick(rows, "title", Text(encoder=lengths))[0].save(tmp_path / "model")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", str(tmp_path / "model"), str(folder / "rows.jsonl"), "--out", "p.csv"])
+    assert stopped.value.code == 2
+    assert "'title' needs its lengths and nothing came; call polymodal.load" in capsys.readouterr().err
 
 
 # ---- the command line --------------------------------------------------------------------------------------

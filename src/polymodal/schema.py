@@ -280,8 +280,7 @@ def column_tuple(name: str, modality: Modality) -> tuple[Column, ...] | None:
 def to_json(schema: Mapping[str, Modality]) -> list[dict[str, Any]]:
     """A bound schema as plain JSON, in the order of the modalities; the inverse of :func:`from_json`.
 
-    Raises:
-        CheckpointError: an encoder is no name; only a name can be written down.
+    An encoder is written down by its name; of one that has none, that it must be given to the reader.
     """
     entries = []
     for name, modality in schema.items():
@@ -293,34 +292,58 @@ def to_json(schema: Mapping[str, Modality]) -> list[dict[str, Any]]:
                 "kind": type(modality).__name__,
                 "columns": columns if isinstance(columns, str) else list(columns or ()),  # type: ignore[arg-type]
                 "layout": asdict(modality.layout),
-                **_settings(name, modality),
+                **_settings(modality),
             }
         )
     return entries
 
 
-def _settings(name: str, modality: Modality) -> dict[str, Any]:
+def _settings(modality: Modality) -> dict[str, Any]:
     """What a raw modality says beside its columns; empty for the others."""
     if not isinstance(modality, RAW):
         return {}
-    if not isinstance(modality.encoder, str):
-        raise CheckpointError(
-            f"a saved model names its encoders; {type(modality).__name__} {name!r} has one of your own "
-            f"({type(modality.encoder).__name__}); name one, or encode the column first and declare a Vector"
-        )
     names = [f.name for f in fields(modality) if f.name not in ("columns", "layout")]
-    own = {key: getattr(modality, key) for key in names}
+    own = {key: getattr(modality, key) for key in names} | {"encoder": encoder_to_json(modality.encoder)}
     return {"settings": {key: int(v) if isinstance(v, np.integer) else v for key, v in own.items()}}
 
 
-def from_json(entries: object) -> dict[str, Modality]:
-    """The bound schema that :func:`to_json` wrote.
+def encoder_to_json(encoder: Any) -> Any:
+    """The name of an encoder; of one that has none ``{"own": what it is called}``."""
+    if isinstance(encoder, str):
+        return encoder
+    return {"own": getattr(encoder, "__name__", type(encoder).__name__)}
+
+
+def encoder_from_json(saved: Any, name: str, given: Mapping[str, Any]) -> Any:
+    """The encoder of a modality: the one that is given for it, else the one that was written down.
 
     Raises:
-        CheckpointError: the entries are not what :func:`to_json` writes.
+        CheckpointError: it has no name, and none is given.
+    """
+    if name in given:
+        return given[name]
+    if isinstance(saved, Mapping):
+        raise CheckpointError(
+            f"an encoder of your own is not saved with a model but given to load; {name!r} needs its "
+            f"{saved['own']} and nothing came; call polymodal.load(path, encoders={{{name!r}: ...}})"
+        )
+    return saved
+
+
+def from_json(entries: object, encoders: Mapping[str, Any] | None = None) -> dict[str, Modality]:
+    """The bound schema that :func:`to_json` wrote.
+
+    Args:
+        entries: what it returned.
+        encoders: by modality, those to take in place of what was written down.
+
+    Raises:
+        CheckpointError: the entries are not what :func:`to_json` writes, or an encoder must be given.
     """
     try:
-        return {entry["name"]: _modality(entry) for entry in entries}  # type: ignore[attr-defined]
+        return {entry["name"]: _modality(entry, encoders or {}) for entry in entries}  # type: ignore[attr-defined]
+    except CheckpointError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"a saved schema lists name, kind, columns and layout of each modality; it could not be read "
@@ -328,7 +351,7 @@ def from_json(entries: object) -> dict[str, Modality]:
         ) from error
 
 
-def _modality(entry: Mapping[str, Any]) -> Modality:
+def _modality(entry: Mapping[str, Any], encoders: Mapping[str, Any]) -> Modality:
     columns, layout = entry["columns"], dict(entry["layout"])
     for key in ("columns", "categorical"):
         layout[key] = _column_list(layout[key])
@@ -336,7 +359,10 @@ def _modality(entry: Mapping[str, Any]) -> Modality:
         raise ValueError(f"unknown source {layout['source']!r}")
     judge_name(entry["name"])
     bound = columns if isinstance(columns, str) else _column_list(columns)
-    modality = KINDS[entry["kind"]](bound, layout=Layout(**layout), **entry.get("settings", {}))
+    settings = dict(entry.get("settings", {}))
+    if "encoder" in settings:
+        settings["encoder"] = encoder_from_json(settings["encoder"], entry["name"], encoders)
+    modality = KINDS[entry["kind"]](bound, layout=Layout(**layout), **settings)
     if isinstance(modality, RAW):
         _judge_settings(entry["name"], modality)
     return modality

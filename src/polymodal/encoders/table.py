@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from polymodal.encoders import Medium, resolve
 from polymodal.encoders.base import Kind, learns
 from polymodal.encoders.decoding import Corrupt
 from polymodal.encoders.work import Rows, Step, attempt, decoder, encode, medium_of, nothing
-from polymodal.errors import CheckpointError, ConfigError
-from polymodal.schema import RAW, Raw, Series, Vector
+from polymodal.errors import CheckpointError, ConfigError, DataError
+from polymodal.schema import RAW, Raw, Series, Vector, encoder_from_json, encoder_to_json
 
 
 class Encoders:
@@ -85,6 +86,11 @@ class Encoders:
         rows = np.flatnonzero(cells.present)
         found = encode([cells.raw[i] for i in rows], modality, entry.encoder, self._n_workers, step)
         _report(name, cells, rows, found.corrupt, first_row)
+        if found.shape and entry.shape and found.shape != entry.shape:
+            raise DataError(
+                f"an encoder returns rows of one kind and width; that of {name!r} returned {entry.shape} "
+                f"before and {found.shape} now; correct the encoder, or give the one of training"
+            )
         entry.shape = found.shape or entry.shape or (entry.encoder.kind, entry.encoder.d_out)
         present = cells.present.copy()
         present[rows[list(found.corrupt)]] = False
@@ -93,29 +99,38 @@ class Encoders:
     # ---- saved models ----------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, Any], dict[str, ndarray]]:
-        """The encoders by name and what was learnt, as plain JSON and as arrays named ``modality.array``.
-
-        Raises:
-            CheckpointError: an encoder has no name.
-        """
+        """The encoders by name and what was learnt, as plain JSON and as arrays named ``modality.array``."""
         entries: list[dict[str, Any]] = []
         arrays: dict[str, ndarray] = {}
         for name, entry in self._entries.items():
-            settings, learnt = entry.state(name)
+            settings, learnt = entry.state()
             entries.append({"name": name, **settings})
             arrays |= {f"{name}.{key}": array for key, array in learnt.items()}
         return {"encoders": entries}, arrays
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> Encoders:
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        arrays: Mapping[str, ndarray],
+        given: Mapping[str, Any] | None = None,
+    ) -> Encoders:
         """The inverse of :meth:`state`.
 
+        Args:
+            state: plain JSON.
+            arrays: what was learnt.
+            given: by modality, encoders that have no name, or that are to be taken from elsewhere.
+
         Raises:
-            CheckpointError: the state is not what :meth:`state` returns, or an encoder is another one now.
+            CheckpointError: the state is not what :meth:`state` returns, an encoder must be given, or it is
+                another one now.
         """
         encoders = cls()
         try:
-            encoders._entries = {own["name"]: _entry_from(own, arrays) for own in state["encoders"]}
+            encoders._entries = {
+                own["name"]: _entry_from(own, arrays, given or {}) for own in state["encoders"]
+            }
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, CheckpointError | ConfigError):
                 raise
@@ -159,15 +174,10 @@ class _Entry:
     encoder: Any
     shape: tuple[Kind, int] | None = None
 
-    def state(self, name: str) -> tuple[dict[str, Any], dict[str, ndarray]]:
-        if not isinstance(self.spec, str):
-            raise CheckpointError(
-                f"a saved model names its encoders; {name!r} has a {type(self.spec).__name__} of its own; "
-                "encode first and declare the result as Vector or Series, or use an encoder with a name"
-            )
+    def state(self) -> tuple[dict[str, Any], dict[str, ndarray]]:
         settings, learnt = self.encoder.state() if learns(self.encoder) else ({}, {})
         kind, width = self.shape or (self.encoder.kind, self.encoder.d_out)
-        known = {"encoder": self.spec, "medium": self.medium, "kind": kind, "width": width}
+        known = {"encoder": encoder_to_json(self.spec), "medium": self.medium, "kind": kind, "width": width}
         return known | {"fingerprint": self.encoder.fingerprint(), "settings": settings}, learnt
 
 
@@ -178,6 +188,7 @@ def _fitted(name: str, cells: Cells, first_row: int) -> _Entry:
     medium = medium_of(modality)
     encoder: Any = resolve(modality.encoder, medium)
     if learns(encoder):
+        encoder = copy.deepcopy(encoder)  # a user's object may be in the declaration of another model too
         rows = np.flatnonzero(cells.present)
         decoded = [attempt(decoder(modality), cells.raw[i]) for i in rows]
         corrupt = {k: str(own) for k, own in enumerate(decoded) if isinstance(own, Corrupt)}
@@ -186,18 +197,23 @@ def _fitted(name: str, cells: Cells, first_row: int) -> _Entry:
     return _Entry(modality.encoder, medium, encoder)
 
 
-def _entry_from(own: Mapping[str, Any], arrays: Mapping[str, ndarray]) -> _Entry:
-    encoder: Any = resolve(own["encoder"], own["medium"])
+def _entry_from(own: Mapping[str, Any], arrays: Mapping[str, ndarray], given: Mapping[str, Any]) -> _Entry:
+    spec = encoder_from_json(own["encoder"], own["name"], given)
+    encoder: Any = resolve(spec, own["medium"])
     if learns(encoder):
         prefix = f"{own['name']}."
         learnt = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
         encoder = type(encoder).from_state(own["settings"], learnt)
     if encoder.fingerprint() != own["fingerprint"]:
         raise CheckpointError(
-            f"a model predicts with the encoder of its training; {own['encoder']!r} of {own['name']!r} has "
-            "other weights or another version here; install the one of training, or train again"
+            f"a model predicts with the encoder of its training; {_called(spec)} of {own['name']!r} has "
+            "other weights, another version or other settings here; take the one of training, or train again"
         )
-    return _Entry(own["encoder"], own["medium"], encoder, (own["kind"], int(own["width"])))
+    return _Entry(spec, own["medium"], encoder, (own["kind"], int(own["width"])))
+
+
+def _called(spec: Any) -> str:
+    return repr(spec) if isinstance(spec, str) else f"the {encoder_to_json(spec)['own']}"
 
 
 def _report(name: str, cells: Cells, rows: ndarray, corrupt: Mapping[int, str], first_row: int) -> None:

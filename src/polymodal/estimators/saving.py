@@ -112,18 +112,26 @@ def classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
 # ---- reading -------------------------------------------------------------------------------------------
 
 
-def restore(estimator: Fitted, saved: checkpoint.Saved, device: str) -> Fitted:
+def restore(
+    estimator: Fitted, saved: checkpoint.Saved, device: str, encoders: Mapping[str, Any] | None = None
+) -> Fitted:
     """Give an unfitted estimator what a fitted one had learnt.
+
+    Args:
+        estimator: of the class that was saved.
+        saved: the content of a model directory.
+        device: where its module goes.
+        encoders: by modality, those that have no name.
 
     Raises:
         CheckpointError: the saved weights do not fit the method of this version.
         ConfigError: no such device.
     """
     config = saved.config
-    reading = keeping.from_state(saved.preprocessing, saved.preprocessing_arrays)
+    reading = keeping.from_state(saved.preprocessing, saved.preprocessing_arrays, encoders)
     estimator.encoders_, estimator.preprocessor_ = reading
     estimator.method_ = restored_method(saved, estimator.preprocessor_).to(training.choose_device(device))
-    estimator.modalities_ = from_json(config["modalities"])
+    estimator.modalities_ = from_json(config["modalities"], encoders)
     estimator.prior_ = estimator.method_.prior.detach().cpu().numpy().astype(np.float64)
     estimator.floors_ = {name: restored_floor(saved, name) for name in FLOORS if name in config["floors"]}
     estimator.history_ = config["history"]
