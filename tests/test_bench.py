@@ -9,8 +9,12 @@ import pytest
 
 from polymodal import bench
 from polymodal.data.readers import Dataset
+from polymodal.encoders import cache
+from polymodal.encoders.image import Descriptors
+from polymodal.encoders.text import Tfidf
 from polymodal.errors import ConfigError, DataError, PolymodalError, PresenceWarning
-from polymodal.schema import Vector
+from polymodal.estimators import load
+from polymodal.schema import Image, Text, Vector
 
 KEYS = ["dataset", "method", "seed", "labels", "subset", "metric", "value"]
 FAST = ["majority", "late_fusion"]
@@ -171,6 +175,117 @@ def test_warnings_are_kept_for_the_record_and_others_shown():
 
 def test_a_named_split_is_named_in_the_table():
     assert replace(fast_cells()[0], split="random").data_name == "mfeat/random"
+
+
+# ---- raw cells -------------------------------------------------------------------------------------------
+
+
+def raw_toy(n=90):
+    random = np.random.default_rng(0)
+    data = toy(n=n)
+    images = random.integers(0, 256, (n, 8, 8), dtype=np.uint8)
+    images[:, :3] = (80 * data.y[:, None, None]).astype(np.uint8)
+    words = np.array([f"a thing of kind {'xyz'[y]}, number {i}" for i, y in enumerate(data.y)], dtype=object)
+    return replace(
+        data,
+        X={"text": words, "image": images, "b": data.X["b"]},
+        modalities={"text": Text(), "image": Image(), "b": Vector()},
+    )
+
+
+@pytest.fixture
+def encoded_cells(monkeypatch):
+    """How many cells each encoder got, by its class."""
+    counts = {Tfidf: 0, Descriptors: 0}
+    for own in counts:
+        original = own.encode
+
+        def counting(self, cells, own=own, original=original):
+            counts[own] += len(cells)
+            return original(self, cells)
+
+        monkeypatch.setattr(own, "encode", counting)
+    return counts
+
+
+QUICK = (("max_epochs", 2), ("device", "cpu"))
+
+
+@pytest.mark.parametrize("method", ["robult", "late_fusion", "dropout_concat"])
+def test_raw_cells_are_encoded_once_a_cell_whatever_is_evaluated(method, encoded_cells):
+    cell = bench.Cell("toy", method, 0, missing_train=0.3, settings=QUICK if method == "robult" else ())
+    with cache.use(None):
+        _, result = bench.fitted(raw_toy(), cell)
+    given = bench.problem(raw_toy(), seed=0, missing_train=0.3)
+    for name, own in (("text", Tfidf), ("image", Descriptors)):
+        there = [cell is not None for cell in given.X_train[name]]
+        assert not all(there)
+        assert encoded_cells[own] == sum(there) + len(given.y_test)
+    assert {"text", "image+b", "text+image+b", "rate=0.3"} <= {row["subset"] for row in result.rows}
+    assert result.record["seconds_encode"] > 0
+
+
+def test_what_was_encoded_before_comes_from_the_cache(encoded_cells, tmp_path):
+    with cache.use(tmp_path):
+        once = bench.fitted(raw_toy(), bench.Cell("toy", "late_fusion", 0))[1]
+        assert encoded_cells[Descriptors] == 90
+        again = bench.fitted(raw_toy(), bench.Cell("toy", "late_fusion", 0))[1]
+    assert encoded_cells[Descriptors] == 90
+    assert once.rows == again.rows
+
+
+def test_encoded_rows_give_what_raw_rows_give():
+    given = bench.problem(raw_toy(), seed=0)
+    cell = bench.Cell("toy", "robult", 0, settings=QUICK)
+    estimator, _ = bench.fitted(raw_toy(), cell)
+    raw = bench.build(cell, raw_toy()).fit(given.X_train, given.y_train)
+    np.testing.assert_array_equal(raw.predict_proba(given.X_test), estimator.predict_proba(given.X_test))
+
+
+def test_a_saved_model_of_a_cell_reads_raw_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "_loaded", lambda *named: raw_toy())
+    bench.run_cell(bench.Cell("toy", "robult", 0, settings=QUICK), model=tmp_path / "model")
+    given = bench.problem(raw_toy(), seed=0)
+    raw = bench.build(bench.Cell("toy", "robult", 0, settings=QUICK), raw_toy())
+    expected = raw.fit(given.X_train, given.y_train).predict_proba(given.X_test)
+    np.testing.assert_array_equal(load(tmp_path / "model").predict_proba(given.X_test), expected)
+
+
+def test_absent_cells_are_none_and_images_stay_images():
+    given = bench.problem(raw_toy(), seed=0, missing_train=0.3)
+    kinds = {name: {type(cell) for cell in given.X_train[name]} for name in ("text", "image")}
+    assert kinds == {"text": {str, type(None)}, "image": {np.ndarray, type(None)}}
+    assert {cell.dtype for cell in given.X_train["image"] if cell is not None} == {np.dtype(np.uint8)}
+
+
+def test_encoders_of_a_cell_are_named_without_the_folders_of_this_machine(monkeypatch):
+    named = (("text", "tfidf"), ("image", "hf:$SOMEWHERE/image-model"))
+    cell = bench.Cell("toy", "robult", 0, split="official", variant="raw", encoders=named)
+    monkeypatch.setenv("SOMEWHERE", "/folder")
+    modalities = bench.declared(raw_toy(), dict(cell.encoders))
+    assert [m.encoder for m in list(modalities.values())[:2]] == ["tfidf", "hf:/folder/image-model"]
+    assert cell.data_name == "toy:raw/official (tfidf+image-model)"
+    assert "/folder" not in cell.key
+
+
+def test_encoders_for_what_is_not_raw_are_refused():
+    with pytest.raises(ConfigError, match=r"of toy \['text', 'image'\]; 'b' came"):
+        bench.declared(raw_toy(), {"b": "tfidf"})
+    with pytest.raises(ConfigError, match=r"of mfeat \[\]; 'pix' came"):
+        bench.cells("mfeat", FAST, seeds=[0], encoders={"pix": "descriptors"})
+
+
+def test_a_set_for_retrieval_is_refused(monkeypatch):
+    monkeypatch.setattr(bench, "_loaded", lambda *named: replace(toy(), task="retrieval"))
+    with pytest.raises(ConfigError, match="toy is for retrieval"):
+        bench.cells("toy", FAST, seeds=[0])
+
+
+def test_a_finished_cell_is_known_again_by_its_encoders_and_variant(tmp_path):
+    chosen = [replace(fast_cells()[0], variant="raw", encoders=(("text", "tfidf"),)), fast_cells()[0]]
+    for cell in chosen:
+        bench._append(tmp_path / "f.partial.jsonl", bench.Result(cell, [], {}))
+    assert [result.cell for result in bench.finished(tmp_path / "f.partial.jsonl").values()] == chosen
 
 
 # ---- runs and files --------------------------------------------------------------------------------------

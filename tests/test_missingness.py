@@ -211,6 +211,20 @@ def _some_of_each():
     }
 
 
+def test_apply_leaves_raw_cells_what_they_are():
+    X = {
+        "image": np.arange(24, dtype=np.uint8).reshape(3, 2, 4),
+        "text": np.array(["a", "b", "c"], dtype=object),
+        "bytes": np.array([b"a", b"b", b"c"], dtype=object),
+    }
+    present = np.array([[True] * 3, [False] * 3, [True] * 3])
+    blanked = missingness.apply(X, PresenceMask(tuple(X), present, {}))
+    assert [cells[1] for cells in blanked.values()] == [None] * 3
+    assert (blanked["text"][2], blanked["bytes"][0]) == ("c", b"a")
+    np.testing.assert_array_equal(blanked["image"][2], X["image"][2])
+    assert blanked["image"][0].dtype == np.uint8
+
+
 def test_apply_blanks_the_absent_rows_of_copies():
     X = _some_of_each()
     before = _some_of_each()

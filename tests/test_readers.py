@@ -12,7 +12,7 @@ import pytest
 from polymodal.data import public, readers
 from polymodal.data.readers import load
 from polymodal.errors import ConfigError, DataError
-from polymodal.schema import Series, Tabular, Vector
+from polymodal.schema import RAW, Image, Series, Tabular, Text, Vector
 
 DATA = Path(os.environ.get("POLYMODAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
 FILES = {
@@ -23,6 +23,8 @@ FILES = {
     "extrasensory": "extrasensory_small/extrasensory.npz",
     "wiki": "wiki_retrieval/wiki.npz",
     "av_digits": "av_digits/av_digits.npz",
+    "mosi_raw": "mosi/utterances.csv",
+    "fashion": "fashion_small/images.zip",
 }
 
 
@@ -50,7 +52,9 @@ def test_the_parts_fit_together(name):
     assert list(data.X) == list(data.modalities)
     assert {len(values) for values in data.X.values()} == {len(data.y)} == {len(data)}
     assert all(schema.columns is None for schema in data.modalities.values())
-    assert all(values.dtype in (np.float32, np.float64) for values in data.X.values())
+    for modality, values in data.X.items():
+        is_raw = isinstance(data.modalities[modality], RAW)
+        assert values.dtype in ((object,) if is_raw else (np.float32, np.float64))
     assert data.groups is None or data.groups.shape == (len(data),)
     assert data.primary_metric == data.metrics[0]
     assert all([data.notes, data.licence, data.source, data.citation])
@@ -62,6 +66,9 @@ def test_the_parts_fit_together(name):
 def test_vectors_have_no_gaps_and_nothing_is_infinite(name):
     data = read(name)
     for modality, values in data.X.items():
+        if isinstance(data.modalities[modality], RAW):
+            assert all(cell is not None for cell in values)
+            continue
         assert not np.isinf(values).any()
         if not isinstance(data.modalities[modality], Tabular):
             assert not np.isnan(values).any()
@@ -264,6 +271,73 @@ def test_av_digits_holds_out_two_speakers():
     assert [len(rows) for rows in data.train_test(0)] == [2700, 300]
 
 
+@needs("av_digits")
+def test_raw_av_digits_hold_images_as_they_are():
+    data, features = read("av_digits", variant="raw"), read("av_digits")
+    assert data.modalities == {"audio": Series(), "image": Image()}
+    with np.load(DATA / FILES["av_digits"], allow_pickle=False) as file:
+        image = file["image"]
+    assert {(cell.shape, str(cell.dtype)) for cell in data.X["image"]} == {((28, 28), "uint8")}
+    np.testing.assert_array_equal(data.X["image"][7], image[7])
+    np.testing.assert_array_equal(data.X["audio"], features.X["audio"])
+    for split in data.splits:
+        for one, other in zip(data.train_test(0, split), features.train_test(0, split), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@needs("mosi_raw")
+def test_raw_mosi_has_transcripts_and_the_official_split():
+    data, features = read("mosi_raw"), load("mosi", DATA)
+    assert data.modalities == {"text": Text(), "audio": Vector()}
+    assert data.X["text"][0] == "ANYHOW IT WAS REALLY GOOD"
+    np.testing.assert_array_equal(data.X["audio"], features.X["audio"])
+    np.testing.assert_array_equal(data.y, features.y)
+    assert {part: len(rows) for part, rows in data.splits["split_official"].items()} == {
+        "train": 1281,
+        "valid": 229,
+        "test": 685,
+    }
+
+
+@needs("fashion")
+def test_fashion_is_photographs_and_titles_without_the_words_of_the_class():
+    data = read("fashion")
+    assert data.modalities == {"title": Text(), "image": Image()}
+    assert {part: len(rows) for part, rows in data.splits["published"].items()} == {
+        "train": 6783,
+        "valid": 964,
+        "test": 1872,
+    }
+    assert len(data.classes) == 24
+    assert data.X["title"][0] == "Puma Deck Navy Blue"
+    assert data.classes[data.y[0]] == "Backpacks"
+    assert {cell[:3] for cell in data.X["image"]} == {b"\xff\xd8\xff"}  # JPEG
+
+
+@needs("fashion")
+def test_fashion_attributes_are_labels_that_enough_products_have():
+    data = read("fashion", variant="attributes")
+    assert data.task == data.kind == "multilabel"
+    assert data.y.shape == (9619, len(data.classes)) == (9619, 52)
+    assert set(np.unique(data.y)) == {0.0, 1.0}
+    table = pd.read_csv(DATA / "fashion_small/items.csv")
+    for name, values in zip(data.classes, data.y.T, strict=True):
+        attribute, value = name.split(": ")
+        np.testing.assert_array_equal(values, table[attribute] == value)
+        assert (table[attribute][table["split"] == "train"] == value).sum() >= readers.N_WITH_ATTRIBUTE
+    rare = table[table["split"] == "train"]["colour"].value_counts()
+    assert not set(rare.index[rare < readers.N_WITH_ATTRIBUTE]) & {name[8:] for name in data.classes}
+
+
+@needs("fashion")
+def test_fashion_for_retrieval_has_whole_titles():
+    data, products = read("fashion", variant="retrieval"), read("fashion")
+    assert data.task == "retrieval"
+    assert data.X["title"][0] == "Puma Deck Navy Blue Backpack"
+    np.testing.assert_array_equal(data.X["image"], products.X["image"])
+    np.testing.assert_array_equal(data.y, products.y)
+
+
 def test_rows_are_taken_from_every_modality():
     data = load("htad")
     X, y = data.rows(np.array([3, 1]))
@@ -302,8 +376,9 @@ def test_a_missing_file_names_the_data_set_the_path_and_the_way_out(name, tmp_pa
     ("name", "options", "text"),
     [
         ("cifar", {}, r"data sets are mfeat, htad, .*'cifar' came"),
-        ("wiki", {"variant": "bert"}, r"cnn_w2v and sift_lda; 'bert' came for wiki"),
-        ("htad", {"variant": "cnn_w2v"}, r"only wiki has variants"),
+        ("wiki", {"variant": "bert"}, r"variants of wiki are: cnn_w2v, sift_lda; 'bert' came"),
+        ("htad", {"variant": "cnn_w2v"}, r"variants of htad are: none; 'cnn_w2v' came"),
+        ("htad", {"variant": ""}, r"variants of htad are: none; '' came"),
     ],
 )
 def test_unknown_names(name, options, text):

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -38,12 +38,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from polymodal import methods as registry
 from polymodal.batch import TaskKind
 from polymodal.data import missingness, readers, splits
+from polymodal.data.door import Table, bind, read
 from polymodal.data.readers import Dataset
+from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError, PolymodalError, PolymodalWarning
 from polymodal.estimators import MethodClassifier, MethodRegressor, subset_table
 from polymodal.evaluation import COLUMNS, RATES
 from polymodal.methods import floors
 from polymodal.progress import progress
+from polymodal.schema import RAW, Modality
 
 Row = dict[str, Any]
 """One line of a tidy table, with the keys ``dataset, method, seed, labels, subset, metric, value``."""
@@ -67,6 +70,9 @@ class Cell:
         split: a split of the data set; None takes its default, or draws one by the seed.
         settings: ``(name, value)`` pairs for the method or its estimator, such as ``("max_epochs", 5)``.
         name: how the column ``method`` calls it; the method's own name unless given.
+        variant: of the data set; None for the default one.
+        encoders: ``(modality, encoder)`` pairs for raw modalities, the others keep their default. ``$NAME``
+            in an encoder is an environment variable: no folder of a machine is kept with the figures.
     """
 
     dataset: str
@@ -77,6 +83,8 @@ class Cell:
     split: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     name: str = ""
+    variant: str | None = None
+    encoders: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.method)
@@ -88,8 +96,11 @@ class Cell:
 
     @property
     def data_name(self) -> str:
-        """How the column ``dataset`` calls the data: with the split's name, where one was named."""
-        return self.dataset if self.split is None else f"{self.dataset}/{self.split}"
+        """How the column ``dataset`` calls the data: ``set:variant/split (encoders)`` of what was named."""
+        variant = "" if self.variant is None else f":{self.variant}"
+        split = "" if self.split is None else f"/{self.split}"
+        names = "+".join(Path(encoder).name for _, encoder in self.encoders)
+        return f"{self.dataset}{variant}{split}" + (f" ({names})" if names else "")
 
     def __str__(self) -> str:
         return f"{self.name} on {self.data_name}, {self.labels:.0%} of the labels, seed {self.seed}"
@@ -103,6 +114,8 @@ def cells(
     labels: Iterable[float] = (1.0,),
     missing_train: float = 0.0,
     split: str | None = None,
+    variant: str | None = None,
+    encoders: Mapping[str, str] | None = None,
     data: str | Path | None = None,
 ) -> list[Cell]:
     """Every cell of a comparison, seed by seed.
@@ -115,13 +128,18 @@ def cells(
         labels: shares of the training rows that keep their labels.
         missing_train: share of the training inputs that are made absent.
         split: a split of the data set.
+        variant: of the data set; None for the default one.
+        encoders: of raw modalities, by name; None for the default ones.
         data: the folder of the data sets that are not bundled.
 
     Raises:
-        ConfigError: no method, floor or data set has this name.
+        ConfigError: no method, floor, data set, variant or raw modality has this name, or the data set is for
+            retrieval.
         DataError: the data set is not there.
     """
-    task = _loaded(dataset, data).task
+    loaded = _loaded(dataset, data, variant)
+    task = loaded.kind
+    declared(loaded, encoders or {})
     names = [] if isinstance(methods, Mapping) else _expanded(methods, task)
     variants = methods if isinstance(methods, Mapping) else {name: {} for name in names}
     return [
@@ -134,6 +152,8 @@ def cells(
             split,
             tuple((setting, value) for setting, value in settings.items() if setting != "method"),
             name,
+            variant,
+            tuple((encoders or {}).items()),
         )
         for share in labels
         for seed in seeds
@@ -232,6 +252,57 @@ def _hash(*arrays: np.ndarray) -> str:
     return hashlib.sha256(json.dumps([array.tolist() for array in arrays]).encode()).hexdigest()
 
 
+# ---- raw cells, once a cell ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Training and test rows as every method reads them, raw cells encoded.
+
+    Attributes:
+        train: encoded by what it taught the encoders that learn.
+        test: encoded by the same.
+        schema: the modalities as they were before encoding.
+        encoders: those of the training rows.
+    """
+
+    train: Table
+    test: Table
+    schema: dict[str, Modality]
+    encoders: Encoders
+
+
+def declared(dataset: Dataset, encoders: Mapping[str, str]) -> dict[str, Modality]:
+    """The modalities with the encoders that are named; ``$NAME`` in a name is an environment variable.
+
+    Raises:
+        ConfigError: an encoder for a modality that is not there or is not raw.
+    """
+    raw = [name for name, modality in dataset.modalities.items() if isinstance(modality, RAW)]
+    for name in encoders:
+        if name not in raw:
+            raise ConfigError(
+                f"encoders are named for raw modalities, of {dataset.name} {raw}; {name!r} came; leave it out"
+            )
+    named: dict[str, dict[str, Any]] = {
+        name: {"encoder": os.path.expandvars(encoder)} for name, encoder in encoders.items()
+    }
+    return {name: replace(modality, **named.get(name, {})) for name, modality in dataset.modalities.items()}
+
+
+def encoded(given: Problem, modalities: Mapping[str, Modality]) -> Tables:
+    """Rows encoded once for all that reads them: fit, every combination of modalities, every missing rate.
+
+    Args:
+        given: training and test rows.
+        modalities: with their encoders; those that learn do so from the training rows.
+    """
+    schema = bind(given.X_train, modalities)
+    encoders = Encoders()
+    train = encoders.fit_transform(read(given.X_train, schema, fitting=True))
+    return Tables(train, encoders.transform(read(given.X_test, schema)), schema, encoders)
+
+
 # ---- one cell --------------------------------------------------------------------------------------------
 
 
@@ -265,7 +336,7 @@ def run_cell(cell: Cell, data: str | Path | None = None, model: str | Path | Non
     Raises:
         PolymodalError: the data set or a setting of the method cannot be used.
     """
-    estimator, result = fitted(_loaded(cell.dataset, data), cell)
+    estimator, result = fitted(_loaded(cell.dataset, data, cell.variant), cell)
     if model is not None:
         estimator.save(model)
     return result
@@ -277,14 +348,18 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
         dataset, seed=cell.seed, labels=cell.labels, missing_train=cell.missing_train, split=cell.split
     )
     with one_thread(), kept_warnings() as kept:
+        encoded_from = time.perf_counter()
+        tables = encoded(given, declared(dataset, dict(cell.encoders)))
         start, cpu_start = time.perf_counter(), time.process_time()
         estimator = build(cell, dataset)
         more = {"groups": given.groups_train} if cell.method in registry.METHODS else {}
-        estimator.fit(given.X_train, given.y_train, **more)
+        estimator.fit(tables.train, given.y_train, **more)
+        # from here on it reads rows as they came, as if it had encoded them itself
+        estimator.modalities_, estimator.encoders_ = tables.schema, tables.encoders
         fitted_at, cpu_seconds = time.perf_counter(), time.process_time() - cpu_start
         table = subset_table(
             estimator,
-            given.X_test,
+            tables.test,
             given.y_test,
             metrics=dataset.metrics,
             dataset=cell.data_name,
@@ -298,6 +373,7 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
         "sha256": given.hashes,
         "n_train": len(given.y_train),
         "n_test": len(given.y_test),
+        "seconds_encode": round(start - encoded_from, 3),
         "seconds_fit": round(fitted_at - start, 3),
         "cpu_seconds_fit": round(cpu_seconds, 3),
         "seconds_evaluate": round(time.perf_counter() - fitted_at, 3),
@@ -398,8 +474,8 @@ def kept_warnings() -> Iterator[list[str]]:
 
 
 @lru_cache(maxsize=2)
-def _loaded(name: str, data: str | Path | None) -> Dataset:
-    return readers.load(name, data)
+def _loaded(name: str, data: str | Path | None, variant: str | None = None) -> Dataset:
+    return readers.load(name, data, variant=variant)
 
 
 # ---- many cells ------------------------------------------------------------------------------------------
@@ -498,8 +574,8 @@ def finished(partial: Path) -> dict[str, Result]:
         except ValueError:
             continue
         saved = content["cell"]
-        settings = tuple((name, value) for name, value in saved.pop("settings"))
-        cell = Cell(**saved, settings=settings)
+        saved |= {part: tuple(map(tuple, saved.get(part, ()))) for part in ("settings", "encoders")}
+        cell = Cell(**saved)
         done[cell.key] = Result(cell, content["rows"], content["record"])
     return done
 

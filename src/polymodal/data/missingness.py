@@ -314,7 +314,7 @@ def apply(X: Mapping[str, Any], mask: PresenceMask) -> dict[str, Any]:
     """A copy of X in which the rows that the mask calls absent are NaN (arrays, tables) or None (lists).
 
     A mask only removes: what is absent in X stays absent. Integer arrays become float64, text arrays become
-    object arrays with None.
+    object arrays with None; of images, (n, H, W) or (n, H, W, 3) uint8, a list of cells comes.
 
     Args:
         X: name -> array (n, ...), DataFrame of n rows, or list of n cells; the names of the mask.
@@ -343,6 +343,8 @@ def _blanked(values: Any, present: np.ndarray) -> Any:
     if isinstance(values, pd.Series):
         return values.where(present)  # keeps the folder in which its paths begin
     if not isinstance(values, np.ndarray):
+        return [cell if here else None for cell, here in zip(values, present, strict=True)]
+    if values.dtype == np.uint8 and values.ndim > 2:  # images: a cell stays what it is
         return [cell if here else None for cell, here in zip(values, present, strict=True)]
     if values.dtype.kind == "f":
         blank = values.copy()

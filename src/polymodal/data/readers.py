@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 
 from polymodal.data.splits import train_test
 from polymodal.errors import ConfigError, DataError
-from polymodal.schema import Modality, Series, Tabular, Vector
+from polymodal.schema import Image, Modality, Series, Tabular, Text, Vector
 
 BUNDLED = Path(__file__).parent / "bundled"
 DATA_VARIABLE = "POLYMODAL_DATA"
@@ -37,7 +39,8 @@ class Dataset:
 
     Attributes:
         name: as ``load`` knows it.
-        X: modality -> (n, D) or (n, T, D) array; an absent (row, modality) is all NaN.
+        X: modality -> (n, D) or (n, T, D) array; an absent (row, modality) is all NaN. Of a raw modality
+            (n,) cells, None where absent.
         y: (n,) int64 class codes, or (n,) floats with NaN where unlabelled.
         modalities: modality -> what it is; the order of M.
         task: what y is.
@@ -130,7 +133,9 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
         data: the folder that holds the data sets' folders; a published set lies in the one of its own name.
             None: the bundled file for ``mfeat`` and ``htad``, the folder that POLYMODAL_DATA names for the
             others.
-        variant: for ``wiki``, the features: ``"cnn_w2v"`` (default) or ``"sift_lda"``.
+        variant: of the data sets that have several, the first being the default: of ``wiki`` the features,
+            ``"cnn_w2v"`` or ``"sift_lda"``; of ``av_digits`` ``"features"`` or ``"raw"`` images; of
+            ``fashion`` what is asked, ``"classes"``, ``"attributes"`` or ``"retrieval"``.
 
     Raises:
         ConfigError: the name or the variant is unknown.
@@ -138,14 +143,11 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
     """
     if name not in _READERS:
         return _published_set(name, data, variant)
-    if variant is not None and (name != "wiki" or variant not in _WIKI_VARIANTS):
-        raise ConfigError(
-            f"only wiki has variants, {' and '.join(_WIKI_VARIANTS)}; {variant!r} came for {name}; "
-            f"leave it out."
-        )
-    if name == "wiki":
-        return _wiki(Folder(name, data), variant or "cnn_w2v")
-    return _READERS[name](Folder(name, data))
+    variants = _READERS[name]
+    if variant is not None and (variant not in variants or len(variants) == 1):
+        known = ", ".join(variants) if len(variants) > 1 else "none"
+        raise ConfigError(f"variants of {name} are: {known}; {variant!r} came; leave it out, or name one.")
+    return variants[variant or next(iter(variants))](Folder(name, data))
 
 
 def _published_set(name: str, data: str | Path | None, variant: str | None) -> Dataset:
@@ -249,7 +251,7 @@ def _htad(folder: Folder) -> Dataset:
 
 
 def _mosi(folder: Folder) -> Dataset:
-    table = pd.read_csv(folder("mosi/utterances.csv"), dtype={"id": str, "video": str, "text": str})
+    table = _mosi_table(folder)
     y = table["label"].to_numpy(dtype=np.float64)
     with np.load(folder("mosi/features.npz"), allow_pickle=False) as file:
         X = {name: file[name] for name in ("text", "audio", "video")}
@@ -272,6 +274,24 @@ def _mosi(folder: Folder) -> Dataset:
         citation="Zadeh et al., Multimodal Sentiment Intensity Analysis in Videos, IEEE Intelligent Systems "
         "2016; Poria et al., Context-Dependent Sentiment Analysis in User-Generated Videos, ACL 2017",
     )
+
+
+def _mosi_raw(folder: Folder) -> Dataset:
+    features, table = _mosi(folder), _mosi_table(folder)
+    X = {"text": _cells(table["text"]), "audio": features.X["audio"]}
+    return replace(
+        features,
+        name="mosi_raw",
+        X=X,
+        modalities={"text": Text(), "audio": Vector()},
+        splits={"split_official": _published(table["split_official"], ~np.isnan(features.y))},
+        notes="Sentiment -3..3 of 2,199 utterances by their transcripts and 73 features of the sound, on the "
+        "official split; 4 have no label and are never evaluated.",
+    )
+
+
+def _mosi_table(folder: Folder) -> pd.DataFrame:
+    return pd.read_csv(folder("mosi/utterances.csv"), dtype={"id": str, "video": str, "text": str})
 
 
 def _wesad(folder: Folder) -> Dataset:
@@ -325,11 +345,7 @@ def _extrasensory(folder: Folder) -> Dataset:
     )
 
 
-_WIKI_VARIANTS = {"cnn_w2v": ("image_cnn", "text_w2v"), "sift_lda": ("image_sift", "text_lda")}
-
-
-def _wiki(folder: Folder, variant: str = "cnn_w2v") -> Dataset:
-    image, text = _WIKI_VARIANTS[variant]
+def _wiki(image: str, text: str, folder: Folder) -> Dataset:
     with np.load(folder("wiki_retrieval/wiki.npz"), allow_pickle=False) as file:
         X = {"image": file[image], "text": file[text]}
         y, classes = file["label"], file["classes"]
@@ -382,19 +398,106 @@ def _av_digits(folder: Folder) -> Dataset:
     )
 
 
-_READERS: dict[str, Callable[[Folder], Dataset]] = {
-    "mfeat": _mfeat,
-    "htad": _htad,
-    "mosi": _mosi,
-    "wesad": _wesad,
-    "extrasensory": _extrasensory,
-    "wiki": _wiki,
-    "av_digits": _av_digits,
+def _av_digits_raw(folder: Folder) -> Dataset:
+    features = _av_digits(folder)
+    with np.load(folder("av_digits/av_digits.npz"), allow_pickle=False) as file:
+        X = {"audio": features.X["audio"], "image": _cells(file["image"])}
+    return replace(features, X=X, modalities={"audio": Series(), "image": Image()})
+
+
+ATTRIBUTES = ("master_category", "sub_category", "colour", "usage")
+N_WITH_ATTRIBUTE = 20
+"""Training products that have a value of an attribute, at least: what is rarer is no label of its own."""
+
+
+def _fashion(folder: Folder) -> Dataset:
+    table = _fashion_table(folder)
+    codes, classes = pd.factorize(table["article_type"], sort=True)
+    with ZipFile(folder("fashion_small/images.zip")) as file:
+        images = [file.read(f"{row}.jpg") for row in table["id"]]
+    return Dataset(
+        name="fashion",
+        X={"title": _cells(table["title_masked"]), "image": _cells(images)},
+        y=codes.astype(np.int64),
+        modalities={"title": Text(), "image": Image()},
+        task="multiclass",
+        classes=tuple(classes),
+        groups=None,
+        splits={"published": _published(table["split"], np.ones(len(table), dtype=bool))},
+        metrics=("accuracy", "macro_f1"),
+        notes="9,619 products of 24 article types: JPEG of 60 x 80 pixels, and the title without the words "
+        "that name the type.",
+        licence="photographs of a shop; not verified for redistribution",
+        source="Fashion Product Images (Small), by way of tanmay0401/multimodal-recommendation-engine",
+        citation="Aggarwal, Fashion Product Images Dataset, Kaggle 2019",
+    )
+
+
+def _fashion_attributes(folder: Folder) -> Dataset:
+    products, table = _fashion(folder), _fashion_table(folder)
+    labels = pd.get_dummies(table[list(ATTRIBUTES)], prefix_sep=": ")
+    labels = labels.loc[:, labels[table["split"] == "train"].sum() >= N_WITH_ATTRIBUTE]
+    return replace(
+        products,
+        y=labels.to_numpy(dtype=np.float64),
+        task="multilabel",
+        classes=tuple(labels.columns),
+        metrics=("macro_f1", "micro_f1", "average_precision"),
+        notes="9,619 products: which master category, sub-category, colour and usage, of the values that "
+        f"{N_WITH_ATTRIBUTE} products or more of the train part have; a row whose colour is rarer has none.",
+    )
+
+
+def _fashion_retrieval(folder: Folder) -> Dataset:
+    products, table = _fashion(folder), _fashion_table(folder)
+    return replace(
+        products,
+        X=products.X | {"title": _cells(table["title"])},
+        task="retrieval",
+        metrics=("recall_at_1", "recall_at_5", "recall_at_10", "map"),
+        notes="9,619 pairs of a photograph and its whole title; the classes are the 24 article types.",
+    )
+
+
+def _fashion_table(folder: Folder) -> pd.DataFrame:
+    # "None" and the like would be words of a shop
+    return pd.read_csv(folder("fashion_small/items.csv"), dtype=str, keep_default_na=False)
+
+
+Reader = Callable[[Folder], Dataset]
+
+_READERS: dict[str, dict[str, Reader]] = {
+    "mfeat": {"": _mfeat},
+    "htad": {"": _htad},
+    "mosi": {"": _mosi},
+    "mosi_raw": {"": _mosi_raw},
+    "wesad": {"": _wesad},
+    "extrasensory": {"": _extrasensory},
+    "wiki": {
+        "cnn_w2v": partial(_wiki, "image_cnn", "text_w2v"),
+        "sift_lda": partial(_wiki, "image_sift", "text_lda"),
+    },
+    "av_digits": {"features": _av_digits, "raw": _av_digits_raw},
+    "fashion": {
+        "classes": _fashion,
+        "attributes": _fashion_attributes,
+        "retrieval": _fashion_retrieval,
+    },
 }
+"""Data set -> variant, the default first -> its reader; ``""`` where there is one alone."""
 
 # ----------------------------------------------------------------------------------------------------------
 # Pieces
 # ----------------------------------------------------------------------------------------------------------
+
+
+def _cells(values: Iterable[Any]) -> np.ndarray:
+    """(n,) raw cells, each left as it is."""
+    rows = list(values)
+    cells = np.empty(len(rows), dtype=object)
+    for i, row in enumerate(rows):  # at once, NumPy would take images apart
+        cells[i] = row
+    return cells
 
 
 def _columns(table: pd.DataFrame, prefix: str) -> np.ndarray:

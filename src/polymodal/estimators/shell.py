@@ -166,7 +166,7 @@ class TrainedEstimator(BaseEstimator):
         self.classes_ = labels.classes
         if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        if not isinstance(X, Mapping):
+        if not isinstance(X, Mapping | door.Table):
             self.n_features_in_ = (X if hasattr(X, "shape") else np.asarray(X)).shape[1]
 
     # ---- what the method makes of rows ----
