@@ -142,7 +142,7 @@ def dull_mode(loss, centre, prior_sd):
 
 def test_temperatures_equal_a_grid_search():
     predict, y = two_patterns(80)
-    found = fit_temperatures(predict, everywhere(80), NAMES, y, "multiclass", prior_sd=0.4)
+    found = fit_temperatures(predict, everywhere(80), NAMES, y, "multiclass", prior_sd=0.4, slope_sd=0.0)
 
     def loss(subset, t):
         logs = log_softmax(np.log(predict(subset)) / t, axis=1)
@@ -207,7 +207,7 @@ def test_a_rare_pattern_stays_near_the_common_temperature_and_a_frequent_one_lea
     distance = []
     for n_rare in (1, 20, 200, 2000):
         presence[:, 1] = np.arange(n) < n_rare
-        found = fit_temperatures(predict, presence, NAMES, y, "multiclass")
+        found = fit_temperatures(predict, presence, NAMES, y, "multiclass", slope_sd=0.0)
         assert found.n_rows[("b",)] == n_rare
         distance.append(abs(np.log(found.own[("b",)] / found.common)))
     assert distance[0] < 0.1
@@ -223,6 +223,60 @@ def test_a_row_counts_once_for_the_common_temperature_however_many_patterns_it_h
     six = fit_temperatures(lambda s: p, everywhere(1, 6), names, y, "multiclass").common
     assert one == pytest.approx(six)
     assert 1.0 < one < np.exp(3 * PRIOR_SD)
+
+
+def bolder_by_size(n, seed=0):
+    """``predict`` whose right temperature for k of three modalities is exp(0.8 - 0.6 (k - 1)); and labels."""
+    p, y = honest(n, seed, n_classes=4)
+    said = {k: distorted(p, np.exp(0.8 - 0.6 * (k - 1))) for k in (1, 2, 3)}
+    return lambda s: said[len(s)] if s else np.full_like(p, 0.25), y
+
+
+def test_the_line_equals_a_grid_search():
+    predict, y = bolder_by_size(60)
+    names = ("a", "b", "c")
+    found = fit_temperatures(predict, everywhere(60, 3), names, y, "multiclass", prior_sd=0.5, slope_sd=0.3)
+    each = subsets(names)
+    sizes = np.array([len(s) for s in each])
+    grid = np.linspace(-2.0, 2.0, 801)
+    logs = [log_softmax(np.log(predict(names[:k]))[:, :, None] / np.exp(grid), axis=1) for k in (1, 2, 3)]
+    loss = [-log[np.arange(60), y].sum(axis=0) for log in logs]  # of each size, by log T
+    best = np.inf
+    for height in np.linspace(-0.5, 0.5, 101):
+        for slope in np.linspace(-0.9, 0.1, 101):
+            lines = height + slope * (sizes - sizes.mean())
+            value = sum(np.interp(u, grid, loss[k - 1]) for u, k in zip(lines, sizes, strict=True)) / 7
+            value += 0.5 * ((height / 0.5) ** 2 + (slope / 0.3) ** 2)
+            if value < best:
+                best, line = value, (height, slope)
+    expected = {k: np.exp(line[0] + line[1] * (k - sizes.mean())) for k in (1, 2, 3)}
+    assert found.by_size == pytest.approx(expected, rel=0.02)
+
+
+def test_a_pattern_without_rows_follows_the_line_of_the_others():
+    predict, y = bolder_by_size(2000)
+    presence = everywhere(2000, 3)
+    presence[:, 2] = False
+    presence[1000:] = [False, True, True]  # nobody has all three
+    names = ("a", "b", "c")
+    found = fit_temperatures(predict, presence, names, y, "multiclass")
+    assert ("a", "b", "c") not in found.own
+    assert found.by_size[1] == pytest.approx(np.exp(0.8), rel=0.1)
+    assert found.by_size[2] == pytest.approx(np.exp(0.2), rel=0.1)
+    assert found.by_size[3] == found.by_size[2]  # beyond the sizes that were seen the line is level
+    assert found.of(everywhere(1, 3)).item() == found.by_size[3]
+    level = fit_temperatures(predict, presence, names, y, "multiclass", slope_sd=0.0)
+    assert level.by_size == found.one_for_all().by_size == {}
+
+
+def test_scales_of_a_regression_move_with_the_number_of_modalities():
+    rng = np.random.default_rng(0)
+    y = 10.0 * rng.normal(size=3000)
+    errors = rng.normal(size=3000)
+    predict = lambda s: (y + errors * (4.0 / 2 ** len(s) if s else 10.0))[:, None]  # noqa: E731
+    found = fit_temperatures(predict, everywhere(3000, 3), ("a", "b", "c"), y, "regression")
+    assert found.by_size == pytest.approx({1: 2.0, 2: 1.0, 3: 0.5}, rel=0.05)
+    assert found.own[()] == pytest.approx(10.0, rel=0.1)
 
 
 def test_smaller_prior_deviations_shrink_more():

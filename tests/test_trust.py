@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -273,6 +274,13 @@ def test_state_and_back(trusted):
     assert list(again.conformal.scores) == list(content_subsets(content))
     for subset, scores in trusted.calibration_.conformal.scores.items():
         np.testing.assert_array_equal(again.conformal.scores[subset], scores)
+
+
+def test_a_calibration_stored_before_sizes_had_temperatures_is_read(trusted):
+    content, arrays = trusted.calibration_.state()
+    assert set(content.pop("by_size")) == {"1", "2"}
+    again = Calibration.from_state(content, arrays)
+    assert again.temperatures == replace(trusted.calibration_.temperatures, by_size={})
 
 
 def content_subsets(content):

@@ -1,4 +1,4 @@
-"""How strongly a pattern's temperature is shrunk towards the common one: chosen on synthetic late fusion.
+"""Towards what, and how strongly, a pattern's temperature is shrunk: chosen on synthetic late fusion.
 
     python experiments/trust/shrinkage.py
 
@@ -8,6 +8,7 @@ each is honest alone); the fusion is the mean of the present branches, which is 
 learnt on n calibration rows, of which each lacks a modality with probability 0 or 0.5, and measured by the
 log-loss on 2,000 fresh rows, for all 15 patterns. The figure of a strength is its mean excess over the best
 temperature of each pattern, in millinats; a strength is good if it is nowhere much worse than the best one.
+The centre of the prior is one temperature for all patterns, or moves with their size, log T = a + b |S|.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ from polymodal.metrics import log_loss
 
 HERE = Path(__file__).parent
 NAMES = ("a", "b", "c", "d")
-STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 100.0)
-"""Standard deviations of the prior; 0 stands for one temperature for all, 100 for no shrinkage."""
+STRENGTHS = {
+    **{f"sd={sd:g}": (sd, 0.0) for sd in (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 100.0)},
+    **{f"sd={sd:g}, slope={slope:g}": (sd, slope) for sd in (0.3, 0.5, 1.0) for slope in (0.2, 0.4)},
+}
+"""Standard deviations of the prior and of its slope b; sd=0 stands for one temperature for all, 100 for no
+shrinkage."""
 N_ROWS = (30, 100, 300, 1000)
 MISSING = (0.0, 0.5)
 SPREADS = (0.0, 0.4)
@@ -73,13 +78,14 @@ def losses(temperatures: Temperatures, fused: FusedBranches, y: np.ndarray) -> n
 def excess(seed: int, n_classes: int, n: int, missing: float, spread: float) -> np.ndarray:
     """(strengths,) mean excess log-loss over the patterns of one world, in millinats."""
     (held, y), (test, y_test) = world(seed, n_classes, n, missing, spread)
-    best = losses(
-        fit_temperatures(test, test.presence, NAMES, y_test, "multiclass", prior_sd=100.0), test, y_test
-    )
+    own = fit_temperatures(test, test.presence, NAMES, y_test, "multiclass", prior_sd=100.0, slope_sd=0.0)
+    best = losses(own, test, y_test)
     found = []
-    for strength in STRENGTHS:
-        fitted = fit_temperatures(held, held.presence, NAMES, y, "multiclass", prior_sd=strength or 0.3)
-        found.append(losses(fitted if strength else fitted.one_for_all(), test, y_test))
+    for sd, slope in STRENGTHS.values():
+        fitted = fit_temperatures(
+            held, held.presence, NAMES, y, "multiclass", prior_sd=sd or 0.3, slope_sd=slope
+        )
+        found.append(losses(fitted if sd else fitted.one_for_all(), test, y_test))
     return 1000.0 * (np.array(found) - best).mean(axis=1)
 
 
@@ -89,7 +95,7 @@ def main() -> None:
     for n_classes, n, missing, spread in product(N_CLASSES, N_ROWS, MISSING, SPREADS):
         worlds = [excess(seed, n_classes, n, missing, spread) for seed in range(N_WORLDS)]
         values = {
-            f"sd={s:g}": round(float(v), 2) for s, v in zip(STRENGTHS, np.mean(worlds, axis=0), strict=True)
+            name: round(float(v), 2) for name, v in zip(STRENGTHS, np.mean(worlds, axis=0), strict=True)
         }
         table.append({"n_classes": n_classes, "n_rows": n, "missing": missing, "spread": spread, **values})
         print(table[-1], flush=True)

@@ -66,6 +66,7 @@ class Calibration:
             "kind": self.temperatures.kind,
             "names": list(self.temperatures.names),
             "common": None if np.isnan(common) else common,  # JSON has no word for it
+            "by_size": {str(size): t for size, t in self.temperatures.by_size.items()},
             "n_outputs": self.conformal.n_scores,
             "patterns": patterns,
         }
@@ -76,6 +77,7 @@ class Calibration:
         """The inverse of :meth:`state`."""
         kind, names = content["kind"], tuple(content["names"])
         common = np.nan if content["common"] is None else content["common"]
+        by_size = {int(size): t for size, t in content.get("by_size", {}).items()}  # earlier files: none
         own, n_rows, scores, start = {}, {}, {}, 0
         for pattern in content["patterns"]:
             subset, n = tuple(pattern["modalities"]), pattern["n_scores"]
@@ -85,7 +87,7 @@ class Calibration:
                 scores[subset] = arrays["scores"][start : start + n]
             start += n
         return cls(
-            Temperatures(kind, names, common, own, n_rows),
+            Temperatures(kind, names, common, own, n_rows, by_size),
             Conformal(kind, names, content["n_outputs"], scores),
         )
 
