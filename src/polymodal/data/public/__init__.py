@@ -19,7 +19,14 @@ from polymodal.errors import ConfigError, DataError
 
 __all__ = ["Finding", "PublicSet", "check", "get", "names", "read"]
 
-_SETS: dict[str, str] = {}
+_SETS: dict[str, str] = {
+    "coco": "captions:COCO",
+    "flickr30k": "captions:FLICKR30K",
+    "food101": "food101:FOOD101",
+    "hateful_memes": "hateful_memes:HATEFUL_MEMES",
+    "meld": "meld:MELD",
+    "mmimdb": "mmimdb:MMIMDB",
+}
 """Name -> "module:CONSTANT", the module in this package."""
 
 
