@@ -290,17 +290,18 @@ def declared(dataset: Dataset, encoders: Mapping[str, str]) -> dict[str, Modalit
     return {name: replace(modality, **named.get(name, {})) for name, modality in dataset.modalities.items()}
 
 
-def encoded(given: Problem, modalities: Mapping[str, Modality]) -> Tables:
+def encoded(X_train: Any, X_test: Any, modalities: Mapping[str, Modality]) -> Tables:
     """Rows encoded once for all that reads them: fit, every combination of modalities, every missing rate.
 
     Args:
-        given: training and test rows.
+        X_train: training rows.
+        X_test: test rows.
         modalities: with their encoders; those that learn do so from the training rows.
     """
-    schema = bind(given.X_train, modalities)
+    schema = bind(X_train, modalities)
     encoders = Encoders()
-    train = encoders.fit_transform(read(given.X_train, schema, fitting=True))
-    return Tables(train, encoders.transform(read(given.X_test, schema)), schema, encoders)
+    train = encoders.fit_transform(read(X_train, schema, fitting=True))
+    return Tables(train, encoders.transform(read(X_test, schema)), schema, encoders)
 
 
 # ---- one cell --------------------------------------------------------------------------------------------
@@ -349,7 +350,7 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
     )
     with one_thread(), kept_warnings() as kept:
         encoded_from = time.perf_counter()
-        tables = encoded(given, declared(dataset, dict(cell.encoders)))
+        tables = encoded(given.X_train, given.X_test, declared(dataset, dict(cell.encoders)))
         start, cpu_start = time.perf_counter(), time.process_time()
         estimator = build(cell, dataset)
         more = {"groups": given.groups_train} if cell.method in registry.METHODS else {}
