@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 
 from polymodal.encoders import cache as disk
+from polymodal.encoders import shards
 from polymodal.encoders.base import Encoded, from_rows
 from polymodal.encoders.cache import Cache
 from polymodal.encoders.decoding import Corrupt
@@ -215,7 +216,7 @@ def test_a_disk_that_fills_between_the_two_files_leaves_nothing(tmp_path, monkey
     def full(index):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(disk, "_sealed", full)
+    monkeypatch.setattr(shards, "_sealed", full)
     with pytest.warns(CacheWarning):
         put(Cache(tmp_path, "a"), range(3))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -234,6 +235,8 @@ import sys, time
 import numpy as np
 sys.path.insert(0, {tests!r})
 from test_cache import Cache, put
+from polymodal.encoders import cache as disk
+disk.MOST_SMALL = {most}
 cache = Cache({path!r}, "a")
 print("ready", flush=True)
 for start in range({first}, {last}, 10):
@@ -241,19 +244,23 @@ for start in range({first}, {last}, 10):
 """
 
 
-def writer(path, first, last):
-    code = WRITER.format(tests=os.path.dirname(__file__), path=str(path), first=first, last=last)
+def writer(path, first, last, most=disk.MOST_SMALL):
+    tests = os.path.dirname(__file__)
+    code = WRITER.format(tests=tests, path=str(path), first=first, last=last, most=most)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-def test_two_processes_write_at_once(tmp_path):
-    reader = Cache(tmp_path, "a")
+def test_two_processes_write_and_merge_at_once(tmp_path):
+    reader, before = Cache(tmp_path, "a"), np.zeros(600, dtype=bool)
     with writer(tmp_path, 0, 400) as one, writer(tmp_path, 200, 600) as other:
         while one.poll() is None or other.poll() is None:
-            assert_never_wrong(reader, range(600))
+            found = assert_never_wrong(reader, range(600))
+            assert found[before].all()  # what was there once is never gone
+            before = found
     assert (one.returncode, other.returncode) == (0, 0)
     assert assert_never_wrong(reader, range(600)).all()
     assert assert_never_wrong(Cache(tmp_path, "a"), range(600)).all()
+    assert n_shards(tmp_path) <= disk.MOST_SMALL + 2
 
 
 def test_a_killed_writer_leaves_whole_shards_alone(tmp_path):
@@ -270,6 +277,20 @@ def test_a_killed_writer_leaves_whole_shards_alone(tmp_path):
     assert assert_never_wrong(Cache(tmp_path, "a"), range(20_010))[-10:].all()
 
 
+def test_a_process_killed_while_it_merges_loses_nothing(tmp_path):
+    before = np.zeros(4000, dtype=bool)
+    for k in range(4):
+        with writer(tmp_path, k * 1000, 1_000_000, most=2) as process:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.15 + 0.05 * k)
+            reader = Cache(tmp_path, "a")
+            before |= assert_never_wrong(reader, range(4000))
+            process.send_signal(signal.SIGKILL)
+        assert assert_never_wrong(reader, range(4000))[before].all()
+        assert assert_never_wrong(Cache(tmp_path, "a"), range(4000))[before].all()
+    assert before.any()
+
+
 def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
     cache = Cache(tmp_path, "a")
     put(cache, range(3))
@@ -283,6 +304,111 @@ def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
     assert [path.exists() for path in old] == [False, False]
     assert young.exists()
     assert assert_never_wrong(again, range(3)).all()
+
+
+# ---- many small shards -------------------------------------------------------------------------------
+
+
+def n_shards(path):
+    return len(list(path.rglob("*.npz")))
+
+
+def test_many_small_puts_leave_few_files(tmp_path):
+    cache, reader = Cache(tmp_path, "a"), Cache(tmp_path, "a")
+    for i in range(150):
+        put(cache, [i, i // 2])
+        assert n_shards(tmp_path) <= disk.MOST_SMALL + 1
+    for own in (cache, reader, Cache(tmp_path, "a")):
+        assert assert_never_wrong(own, range(150)).all()
+
+
+def test_merging_keeps_the_order_and_each_key_once(tmp_path):
+    cache = Cache(tmp_path, "a")
+    for start in (0, 3, 6):
+        put(cache, range(start, start + 5))
+    cache.merge()
+    (rows,) = tmp_path.rglob("*.npy")
+    np.testing.assert_array_equal(np.load(rows), vectors_of(range(11)))
+    found = cache.get(keys_of(range(11))).vectors()
+    assert found.base is not None  # one file: nothing is copied
+    np.testing.assert_array_equal(found, vectors_of(range(11)))
+
+
+def test_sequences_are_merged(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [rng.standard_normal((t, D)).astype(np.float32) for t in (3, 1, 7, 2)]
+    cache = Cache(tmp_path, "a")
+    for numbers in ([0, 1], [1, 2], [3]):
+        cache.put(keys_of(numbers), from_rows([rows[i] for i in numbers]))
+        cache.flush()
+    cache.merge()
+    assert n_shards(tmp_path) == 1
+    for found, expected in zip(cache.get(keys_of(range(4))).sequences(), rows, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_what_a_reader_has_mapped_stays_readable(tmp_path):
+    cache, reader = Cache(tmp_path, "a"), Cache(tmp_path, "a")
+    for i in range(4):
+        put(cache, [i])
+    held = reader.get(keys_of([1, 2]))
+    cache.merge()
+    np.testing.assert_array_equal(held.vectors(), vectors_of([1, 2]))
+    assert assert_never_wrong(reader, range(4)).all()  # two of which it had not opened
+
+
+def test_a_shard_that_goes_while_it_is_looked_for_is_found_in_the_merged_one(tmp_path, monkeypatch):
+    cache, reader = Cache(tmp_path, "a"), Cache(tmp_path, "a")
+    for i in range(3):
+        put(cache, [i])
+    checked = shards.checked
+
+    def merged_just_before(index):
+        monkeypatch.setattr(shards, "checked", checked)
+        cache.merge()
+        return checked(index)
+
+    monkeypatch.setattr(shards, "checked", merged_just_before)
+    assert assert_never_wrong(reader, range(3)).all()
+
+
+def test_damaged_shards_are_not_merged(tmp_path):
+    cache = Cache(tmp_path, "a")
+    put(cache, range(3))
+    damaged = next(tmp_path.rglob("*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    put(cache, range(3, 6))
+    cache.merge()
+    assert n_shards(tmp_path) == 1
+    assert assert_never_wrong(cache, range(6)).tolist() == [False] * 3 + [True] * 3
+
+
+def test_a_disk_too_full_to_merge_leaves_all_as_it_was(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    cache = Cache(tmp_path, "a")
+    for i in range(5):
+        put(cache, [i])
+    before = sorted(tmp_path.rglob("*"))
+    for what in ("_copy", "_sealed"):
+        with monkeypatch.context() as patched:
+            patched.setattr(shards, what, full)
+            cache.merge()
+        assert sorted(tmp_path.rglob("*")) == before
+    assert assert_never_wrong(cache, range(5)).all()
+
+
+def test_a_large_file_is_checked_in_parts(tmp_path, monkeypatch):
+    put(Cache(tmp_path, "a"), range(20))  # a file with one checksum for all of it
+    monkeypatch.setattr(shards, "CHECKED_BYTES", 50)
+    put(Cache(tmp_path, "a"), range(20, 40))
+    assert assert_never_wrong(Cache(tmp_path, "a"), range(40)).all()
+    path = max(tmp_path.rglob("*.npy"), key=lambda own: own.stat().st_mtime_ns)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 37):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert assert_never_wrong(Cache(tmp_path, "a"), range(40)).tolist() == [True] * 20 + [False] * 20
 
 
 # ---- which folder ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 
 from polymodal.data import door
 from polymodal.encoders import cache as disk
-from polymodal.encoders import work
+from polymodal.encoders import filling, work
 from polymodal.encoders.base import Encoded
 from polymodal.encoders.image import Descriptors
 from polymodal.encoders.module import ModuleEncoder
@@ -202,6 +202,16 @@ def test_a_second_run_encodes_nothing_and_maps_the_file(photos):
     _, third, _ = encoded({"look": [*photos[::-1], None, photo(77)]}, {"look": Image(encoder=counting)})
     assert counting.n == 7
     np.testing.assert_array_equal(third.cells["look"].numeric[:6], first.cells["look"].numeric[::-1])
+
+
+def test_a_filled_cache_is_one_file_in_the_order_of_the_rows(photos, monkeypatch):
+    monkeypatch.setattr(filling, "ROWS", 2)
+    X, modalities = {"look": photos}, {"look": Image()}
+    assert filling.fill(X, modalities)["look"].n_cells == 6
+    assert len(list(disk.folder().rglob("*.npz"))) == 1
+    values = encoded(X, modalities)[1].cells["look"].numeric
+    while not isinstance(values, np.memmap):
+        values = values.base
 
 
 def test_the_same_content_is_encoded_once(photos, tmp_path):

@@ -1,15 +1,9 @@
 """Encoded cells on disk, so that no cell is encoded twice.
 
-A folder holds one sub-folder an encoder. In it, a shard is two files that are written once and never
-changed: ``NAME.npy``, the rows one after another, which are memory-mapped; and ``NAME.npz``, their keys,
-lengths and checksum. Each is written under a temporary name, synced and renamed, the second after the
-first: a shard exists once its ``.npz`` does. Two processes write shards of different names; a process that is
-killed leaves no more than files that nobody reads. A shard whose size or checksum is wrong is as good as
-none. A folder that cannot be written to (a full disk, no permission) gives one warning, and no more is
-written.
-
-A key is the SHA-256 of a raw cell's content; a sub-folder's name is the fingerprint of the encoder and of the
-decoding. Nothing is ever removed but what a killed process left; to free the space, delete the folder.
+A folder holds one sub-folder an encoder, named by the fingerprint of the encoder and of the decoding; in it
+are shards (:mod:`polymodal.encoders.shards`). A key is the SHA-256 of a raw cell's content. Several processes
+may write at once, and be killed. A folder that cannot be written to (a full disk, no permission) gives one
+warning, and no more is written. No row is ever removed; to free the space, delete the folder.
 
 Letters: n keys, k rows of a shard, d width.
 """
@@ -17,26 +11,24 @@ Letters: n keys, k rows of a shard, d width.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import secrets
 import threading
 import time
 import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from polymodal.encoders import decoding
+from polymodal.encoders import decoding, shards
 from polymodal.encoders.base import Encoded
+from polymodal.encoders.shards import Index, Shard
 from polymodal.errors import CacheWarning
 
 VARIABLE = "POLYMODAL_CACHE"
@@ -47,10 +39,11 @@ SHARD_BYTES = 2**25
 SECONDS_BETWEEN_SHARDS = 10.0
 """A shard is written when its rows are that many, or the first of them that old."""
 
-SECONDS_TO_ABANDON = 24 * 3600.0
-"""An unfinished file of that age belongs to a process that was killed."""
+SMALL_BYTES = (2**20, 2**26)
+MOST_SMALL = 32
+"""Where more shards than that are smaller, they are merged: a row is rewritten twice at most."""
 
-_TEMPORARY = ".tmp"
+_MERGED_AT_ONCE = 64
 _ROWS_A_RUN = 8
 _chosen: ContextVar[Path | str | None] = ContextVar("cache", default=VARIABLE)
 
@@ -74,23 +67,6 @@ def use(path: str | Path | None) -> Iterator[None]:
         yield
     finally:
         _chosen.reset(token)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The rows of a file, memory-mapped, once their checksum was right.
-
-    Attributes:
-        values: (k, d) float32; of sequences the steps of all rows one after another.
-        starts: (k + 1,) int64, where each sequence starts and ends; None for vectors.
-    """
-
-    values: ndarray
-    starts: ndarray | None
-
-    def row(self, i: int) -> ndarray:
-        """Row i: (d,) or (T, d)."""
-        return self.values[i] if self.starts is None else self.values[self.starts[i] : self.starts[i + 1]]
 
 
 @dataclass(frozen=True)
@@ -140,16 +116,6 @@ class Hits:
         return all(shard.starts is None for shard in self.shards.values())
 
 
-@dataclass(frozen=True)
-class _Index:
-    """What the second file of a shard says."""
-
-    path: Path
-    keys: ndarray
-    lengths: ndarray | None
-    checksum: int
-
-
 class Cache:
     """The rows of one encoder.
 
@@ -161,7 +127,7 @@ class Cache:
     def __init__(self, path: str | Path, fingerprint: str) -> None:
         self.path = Path(path) / fingerprint[:KEY_BYTES]
         self._lock = threading.RLock()
-        self._indices: dict[int, _Index] = {}
+        self._indices: dict[int, Index] = {}
         self._shards: dict[int, Shard | None] = {}
         self._seen: set[str] = set()
         self._words = np.zeros(0, dtype=np.uint64)
@@ -170,7 +136,7 @@ class Cache:
         self._unsaved: list[tuple[ndarray, Encoded]] = []
         self._unsaved_since = 0.0
         self._writable = True
-        _remove_abandoned(self.path)
+        shards.remove_abandoned(self.path)
 
     # ---- reading ---------------------------------------------------------------------------------------
 
@@ -181,14 +147,15 @@ class Cache:
             keys: (n, 32) uint8.
         """
         with self._lock:
-            self._read_new_indices()
+            self.merge(MOST_SMALL)
             while True:
+                self._read_indices()
                 mask, places = self._look_up(keys)
-                shards = {number: self._shard(number) for number in np.unique(places[:, 0]).tolist()}
-                damaged = [number for number, shard in shards.items() if shard is None]
+                found = {number: self._shard(number) for number in np.unique(places[:, 0]).tolist()}
+                damaged = [number for number, shard in found.items() if shard is None]
                 if not damaged:
-                    return Hits(mask, {n: shard for n, shard in shards.items() if shard is not None}, places)
-                self._forget(damaged)  # another shard may hold the same keys
+                    return Hits(mask, {n: shard for n, shard in found.items() if shard is not None}, places)
+                self._forget(damaged)  # another shard may hold the same keys, or a merged one
 
     def _look_up(self, keys: ndarray) -> tuple[ndarray, ndarray]:
         """Which keys are in an index, and their places."""
@@ -198,12 +165,21 @@ class Cache:
         mask = (self._keys[at] == keys).all(axis=1)
         return mask, self._places[at[mask]]
 
-    def _read_new_indices(self) -> None:
-        new = sorted(path for path in _listed(self.path, ".npz") if path.name not in self._seen)
-        self._seen |= {path.name for path in new}
-        found = [index for path in new if (index := _read_index(path)) is not None]
+    def _read_indices(self) -> None:
+        """Those that have come, and no more those that have gone into another one."""
+        listed = shards.names(self.path)
+        if not listed >= self._seen:  # the merged one is there now: it was before the first of them went
+            listed = shards.names(self.path)
+            gone = [number for number, own in self._indices.items() if own.name not in listed]
+            self._forget(gone)
+            for number in gone:
+                del self._indices[number]
+                self._shards.pop(number, None)
+        new, self._seen = listed - self._seen, listed
+        found = [own for name in new if (own := shards.read_index(self.path, name)) is not None]
         if not found:
             return
+        found.sort(key=lambda own: own.written)
         first = max(self._indices, default=-1) + 1
         self._indices |= dict(enumerate(found, start=first))
         places = [_places(number, len(own.keys)) for number, own in enumerate(found, start=first)]
@@ -222,7 +198,7 @@ class Cache:
     def _shard(self, number: int) -> Shard | None:
         """A shard that was checked, once a process; None where it is damaged."""
         if number not in self._shards:
-            self._shards[number] = _checked(self._indices[number])
+            self._shards[number] = shards.checked(self._indices[number])
         return self._shards[number]
 
     # ---- writing ---------------------------------------------------------------------------------------
@@ -250,7 +226,9 @@ class Cache:
             if not unsaved or not self._writable:
                 return
             try:
-                self._write_shard(unsaved)
+                shards.write(
+                    self.path, np.concatenate([keys for keys, _ in unsaved]), [own for _, own in unsaved]
+                )
             except OSError as error:
                 self._writable = False
                 reason = error.strerror or error
@@ -260,22 +238,25 @@ class Cache:
                     CacheWarning,
                     stacklevel=2,
                 )
+            self.merge(MOST_SMALL)
 
-    def _write_shard(self, unsaved: Sequence[tuple[ndarray, Encoded]]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        keys = np.concatenate([keys for keys, _ in unsaved])
-        values, lengths = _flat([encoded for _, encoded in unsaved])
-        name = secrets.token_hex(12)
-        path = self.path / f"{name}.npy"
-        _write(path, lambda file: np.save(file, values))
-        index = {"keys": keys, "checksum": np.array([_checksum(path)], dtype=np.int64)}
-        if lengths is not None:
-            index["lengths"] = lengths
-        try:
-            _write(path.with_suffix(".npz"), lambda file: file.write(_sealed(index)))
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+    def merge(self, most: int = 1) -> None:
+        """Merge small shards, the oldest first, until at most so many are left.
+
+        Args:
+            most: how many may stay of each size.
+        """
+        with self._lock:
+            if not os.access(self.path, os.W_OK):
+                return
+            for bound in SMALL_BYTES:
+                self._read_indices()
+                while len(small := [own for own in self._indices.values() if own.n_bytes < bound]) > most:
+                    try:
+                        shards.merge(sorted(small, key=lambda own: own.written)[:_MERGED_AT_ONCE])
+                    except OSError:  # another process does it, or the disk is full: they are good as they are
+                        return
+                    self._read_indices()
 
 
 @lru_cache(maxsize=64)
@@ -331,81 +312,3 @@ def _places(number: int, n: int) -> ndarray:
 def _words(keys: ndarray) -> ndarray:
     """The first 8 bytes of each key, by which they are sorted: (n, 32) uint8 -> (n,) uint64."""
     return np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
-
-
-# ---- files ---------------------------------------------------------------------------------------------
-
-
-def _flat(parts: Sequence[Encoded]) -> tuple[ndarray, ndarray | None]:
-    """Rows one after another; of sequences their steps, and lengths."""
-    lengths = [part.lengths for part in parts if part.lengths is not None]
-    if not lengths:
-        return np.ascontiguousarray(np.concatenate([part.values for part in parts]), dtype=np.float32), None
-    steps = [part.row(i) for part in parts for i in range(len(part.values))]
-    return np.ascontiguousarray(np.concatenate(steps), dtype=np.float32), np.concatenate(lengths)
-
-
-def _checksum(path: Path) -> int:
-    return zlib.crc32(np.memmap(path, dtype=np.uint8, mode="r").data)
-
-
-def _sealed(index: dict[str, ndarray]) -> bytes:
-    """An index as an archive of arrays with its own checksum at the end."""
-    stream = io.BytesIO()
-    np.savez(stream, **index)  # type: ignore[arg-type]
-    return stream.getvalue() + zlib.crc32(stream.getvalue()).to_bytes(4, "little")
-
-
-def _write(path: Path, save: Callable[[IO[bytes]], object]) -> None:
-    """Write a file that is either whole or not there."""
-    temporary = path.with_name(path.name + _TEMPORARY)
-    try:
-        with temporary.open("xb") as file:
-            save(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _listed(path: Path, suffix: str) -> list[Path]:
-    try:
-        return [path / name for name in os.listdir(path) if name.endswith(suffix)]
-    except OSError:
-        return []
-
-
-def _read_index(path: Path) -> _Index | None:
-    """An index; None where it is damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    if len(content) <= 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
-        return None
-    with np.load(io.BytesIO(content[:-4]), allow_pickle=False) as saved:
-        lengths = saved["lengths"] if "lengths" in saved.files else None
-        return _Index(path.with_suffix(".npy"), saved["keys"], lengths, int(saved["checksum"][0]))
-
-
-def _checked(index: _Index) -> Shard | None:
-    """The shard of an index; None where its checksum is wrong."""
-    try:
-        if _checksum(index.path) != index.checksum:
-            return None
-        values = np.load(index.path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):  # it is not there, or empty
-        return None
-    return Shard(values, None if index.lengths is None else np.cumsum([0, *index.lengths]))
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes left: temporary files, and rows without an index."""
-    complete = {own.stem for own in _listed(path, ".npz")}
-    rows = [own for own in _listed(path, ".npy") if own.stem not in complete]
-    for own in [*rows, *_listed(path, _TEMPORARY)]:
-        with suppress(OSError):
-            if time.time() - own.stat().st_mtime > SECONDS_TO_ABANDON:
-                own.unlink()

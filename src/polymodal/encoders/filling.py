@@ -10,7 +10,7 @@ from polymodal.data import door
 from polymodal.encoders import cache, resolve
 from polymodal.encoders.base import learns
 from polymodal.encoders.table import Encoders
-from polymodal.encoders.work import Step, medium_of, nothing
+from polymodal.encoders.work import Step, cache_of, medium_of, nothing
 from polymodal.errors import ConfigError
 from polymodal.schema import Modality, Raw, Text
 
@@ -70,6 +70,8 @@ def fill(
         for name, cells in encoders.transform(table, step).cells.items():
             found[name] = _more(found[name], table.cells[name], cells)
         step(int((~table.presence).sum()))
+    for modality in modalities.values():
+        _merge(modality)
     return found
 
 
@@ -79,6 +81,13 @@ def _refuse_learning(name: str, modality: Raw) -> None:
             f"what an encoder learns from training rows is not cached; {name!r} has {modality.encoder!r}; "
             "leave it out, or name another encoder"
         )
+
+
+def _merge(modality: Raw) -> None:
+    """One file of what was encoded, unless it is large: whoever reads all of it maps it without a copy."""
+    kept = cache_of(resolve(modality.encoder, medium_of(modality)), modality)
+    if kept is not None:
+        kept.merge()
 
 
 def _lenient(modality: Raw) -> Raw:

@@ -113,7 +113,7 @@ def encode(cells: Sequence[Any], modality: Raw, encoder: Encoder, n_workers: int
         n_workers: threads that read and decode.
         step: told how many cells are done.
     """
-    cache = _cache_for(encoder, modality)
+    cache = cache_of(encoder, modality)
     with ThreadPoolExecutor(n_workers, thread_name_prefix="decode") as threads:
         pool = None if medium_of(modality) == "Text" else threads  # a text takes less than handing it over
         if cache is not None:
@@ -237,7 +237,8 @@ def decoder(modality: Raw) -> Callable[[Any], Any]:
     return functions[type(modality).__name__]
 
 
-def _cache_for(encoder: Encoder, modality: Raw) -> disk.Cache | None:
+def cache_of(encoder: Encoder, modality: Raw) -> disk.Cache | None:
+    """Where the rows of an encoder are kept; None where they are not."""
     folder = disk.folder()
     fingerprint = None if folder is None or learns(encoder) else encoder.fingerprint()
     if folder is None or fingerprint is None:
