@@ -3,8 +3,8 @@
     python experiments/raw/retrieval.py --data DIR
 
 Writes retrieval.json beside this file. On the published split of fashion, queries and collection being its
-1,872 test pairs; recall of the partner and mAP by class, in both directions. PgM has 3 seeds; the floors draw
-nothing. ``cca`` and ``pgm, pairs alone`` see no class; the others learn from the classes of all training pairs.
+1,872 test pairs; recall of the partner and mAP by class, in both directions. PgM has 3 seeds, the floors draw
+nothing. ``cca`` and ``pgm, pairs alone`` see no class, the others the classes of all training pairs.
 """
 
 from __future__ import annotations

@@ -48,8 +48,11 @@ EPOCHS = {"fashion": 20, "mosi_raw": 60, "av_digits": 20}
 
 LINEAR = ["majority", "late_fusion", "imputation_concat"]
 FLOORS = [*LINEAR, "best_single", "dropout_concat", "random_forest"]
+FEW = [*FLOORS, "self_training", "gradient_boosting"]
+"""With few labels; with all of them there is nothing to label, and 24 classes boost for minutes."""
+
 DRAWN = ("dropout_concat", "random_forest", "gradient_boosting")
-"""Floors that draw something with all labels on a published split; of the others one seed is as good as more."""
+"""Floors that draw something with all labels on a published split; of the others one seed says it all."""
 
 
 def cells(
@@ -75,7 +78,7 @@ def _alone(floors: Sequence[str]) -> dict[str, dict[str, Any]]:
 def fashion_cells(data: str | None) -> Iterator[Cell]:
     """Photograph and title."""
     for encoders in (BUILT_IN, IN_PACKAGES):
-        yield from cells("fashion", [*FLOORS, "self_training"], 0.05, data, encoders=encoders)
+        yield from cells("fashion", FEW, 0.05, data, encoders=encoders)
         yield from cells("fashion", FLOORS, 1.0, data, encoders=encoders)
 
 
@@ -100,8 +103,7 @@ def mosi_cells(data: str | None) -> Iterator[Cell]:
 
 def digit_cells(data: str | None) -> Iterator[Cell]:
     """Two speakers that nobody heard in training."""
-    floors = [*FLOORS, "self_training"]
-    for labels, own in ((0.05, floors), (1.0, [*FLOORS, "gradient_boosting"])):
+    for labels, own in ((0.05, FEW), (1.0, [*FLOORS, "gradient_boosting"])):
         more = {"variant": "raw", "split": "by_speaker", "encoders": {"image": "descriptors"}}
         yield from cells("av_digits", own, labels, data, **more)
 
