@@ -56,7 +56,13 @@ class HuggingFace:
         normalize: scale pooled vectors to norm 1.
         local_files_only: never ask the hub; HF_HUB_OFFLINE=1 does the same for a whole process.
         device: where it runs; None for CUDA where there is one.
+
+    Attributes:
+        keeps_silence: whether a sequence of Whisper has every frame of its windows, and a last column that is
+            1 where a frame holds sound.
     """
+
+    keeps_silence = False
 
     def __init__(
         self,
@@ -117,7 +123,7 @@ class HuggingFace:
     def _content(self) -> str:
         folder = Path(self.name)
         if not folder.is_dir():
-            commit = getattr(self.model.config, "_commit_hash", None)
+            commit = getattr(self.config, "_commit_hash", None)
             return f"{self.name} {commit or weights_digest(self.model)}"
         digest = hashlib.sha256()
         for path in sorted(p for p in folder.iterdir() if p.suffix in _MEASURED_BY):
@@ -126,18 +132,37 @@ class HuggingFace:
         return digest.hexdigest()
 
     @cached_property
+    def config(self) -> Any:
+        """What kind of model it is."""
+        with self._loading() as (transformers, options):
+            return transformers.AutoConfig.from_pretrained(self.name, **options)
+
+    @cached_property
     def model(self) -> Any:
         """The model in evaluation mode."""
+        return self._loaded().eval().to(choose_device(self.device))
+
+    def _loaded(self) -> Any:
         with self._loading() as (transformers, options):
-            config = transformers.AutoConfig.from_pretrained(self.name, **options)
-            kind = _model_class(transformers, config, self.medium)
+            kind = _model_class(transformers, self.config, self.medium)
             model, found = kind.from_pretrained(
                 self.name, use_safetensors=True, output_loading_info=True, **options
             )
             _refuse_random(found["missing_keys"])
-        if config.is_encoder_decoder and hasattr(model, "get_encoder"):
-            model = model.get_encoder()
-        return model.eval().to(choose_device(self.device))
+        return self._encoder_of(model)
+
+    def _without_weights(self) -> Any:
+        """The model's parts without any memory behind them; no weights are looked for."""
+        import torch
+
+        with self._loading() as (transformers, _), torch.device("meta"):
+            return self._encoder_of(
+                _model_class(transformers, self.config, self.medium).from_config(self.config)
+            )
+
+    def _encoder_of(self, model: Any) -> Any:
+        is_half = self.config.is_encoder_decoder and hasattr(model, "get_encoder")
+        return model.get_encoder() if is_half else model
 
     @cached_property
     def processor(self) -> Any:
@@ -325,9 +350,15 @@ def _sound_row(own: HuggingFace, cell: Sound, model_type: str) -> ndarray:
 
 def _whisper_frames(own: HuggingFace, wave: ndarray, rate: int) -> Tensor:
     """The frames of a window that hold sound: (T, d); Whisper itself always sees a whole window."""
+    import torch
+
     inputs = own.processor(wave, sampling_rate=rate, return_tensors="pt").to(own.model.device)
     frames = own.model(inputs["input_features"]).last_hidden_state[0]
-    return frames[: max(1, -(-len(wave) * len(frames) // own.processor.n_samples))]
+    n_heard = max(1, -(-len(wave) * len(frames) // own.processor.n_samples))
+    if own.keeps_silence:
+        is_heard = torch.arange(len(frames), device=frames.device) < n_heard
+        return torch.cat([frames, is_heard[:, None].to(frames.dtype)], dim=1)
+    return frames[:n_heard]
 
 
 def _input_values(own: HuggingFace, wave: ndarray, rate: int) -> Tensor:
