@@ -15,6 +15,7 @@ the trainer trains, the evaluation counts.
     report.py    every combination of modalities as a table, for estimators and floors
     calibrated.py    calibration, prediction sets and intervals, abstention
     trust.py     how far a calibrated estimator can be trusted, as tables
+    worth.py     what each input is worth: Shapley values, the worth of what is missing
 """
 
 from polymodal.estimators.loading import load
@@ -25,6 +26,7 @@ from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.estimators.shell import ROWS_PER_CHUNK, to_batch
 from polymodal.estimators.trust import calibration_table, coverage_table, reliability_table, risk_table
+from polymodal.estimators.worth import acquisition_table, shapley_rows, shapley_table
 
 __all__ = [
     "ROWS_PER_CHUNK",
@@ -35,11 +37,14 @@ __all__ = [
     "PgMRetriever",
     "RobultClassifier",
     "RobultRegressor",
+    "acquisition_table",
     "calibration_table",
     "coverage_table",
     "load",
     "reliability_table",
     "risk_table",
+    "shapley_rows",
+    "shapley_table",
     "subset_table",
     "to_batch",
 ]

@@ -1,8 +1,10 @@
-"""A fitted estimator that knows its errors: probabilities that mean what they say, sets that keep a promise.
+"""A fitted estimator that knows its errors, and what its inputs are worth.
+
+Probabilities that mean what they say, sets that keep a promise, the expected worth of a missing input.
 
 Everything is learnt by ``calibrate`` from labelled rows that the caller kept aside, half of them for the
 temperatures and half for the conformal scores, so that the rows that make a promise were seen by neither
-training, early stopping nor temperatures.
+training, early stopping nor temperatures. What a missing input is worth is learnt from all of them.
 
 Letters: n rows, M modalities, C outputs, K conformal scores a row.
 """
@@ -15,14 +17,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from polymodal.acquisition import Acquisition
 from polymodal.calibration import Temperatures, calibrated, fit_temperatures
 from polymodal.conformal import Conformal, fit_conformal
 from polymodal.data import door
 from polymodal.errors import CalibrationWarning, ConfigError
 from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.worth import acquisition_table, learn_acquisition, shapley_rows
 
 if TYPE_CHECKING:
     from polymodal.estimators.shell import MethodEstimator, Predictions
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
     Shell = MethodEstimator
 else:
     Shell = object  # mixed into the shell, which saves what is learnt here: it cannot be imported
+
+
+ACQUISITION = "acquisition."
+"""Prefix of the arrays behind the worth of further modalities."""
 
 
 # ---- what calibration learns ---------------------------------------------------------------------
@@ -42,10 +51,12 @@ class Calibration:
     Attributes:
         temperatures: of each pattern of presence (regression: error scales), from half of the rows.
         conformal: scores of each pattern, from the other half.
+        acquisition: the worth of further modalities, from all rows; None for a model of before.
     """
 
     temperatures: Temperatures
     conformal: Conformal
+    acquisition: Acquisition | None = None
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Content for JSON, and arrays for safetensors."""
@@ -70,7 +81,11 @@ class Calibration:
             "n_outputs": self.conformal.n_scores,
             "patterns": patterns,
         }
-        return content, {"scores": np.concatenate(arrays)}
+        found = {"scores": np.concatenate(arrays)}
+        if self.acquisition is not None:
+            content["acquisition"], learnt = self.acquisition.state()
+            found |= {f"{ACQUISITION}{key}": array for key, array in learnt.items()}
+        return content, found
 
     @classmethod
     def from_state(cls, content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
@@ -89,7 +104,17 @@ class Calibration:
         return cls(
             Temperatures(kind, names, common, own, n_rows, by_size),
             Conformal(kind, names, content["n_outputs"], scores),
+            _acquisition_from_state(content, arrays),
         )
+
+
+def _acquisition_from_state(
+    content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Acquisition | None:
+    if content.get("acquisition") is None:  # models of before have no word for it
+        return None
+    own = {k.removeprefix(ACQUISITION): array for k, array in arrays.items() if k.startswith(ACQUISITION)}
+    return Acquisition.from_state(content["acquisition"], own)
 
 
 # ---- estimators ----------------------------------------------------------------------------------
@@ -104,8 +129,9 @@ class Calibrated(Shell):
         """Learn how far the model can be trusted, for every combination of modalities.
 
         Half of the rows, drawn by ``random_state``, give a temperature for each pattern of presence; the
-        others the scores behind prediction sets and intervals. A row counts for every pattern that it
-        contains, masked to it. Calling it again starts anew; ``fit`` forgets it.
+        others the scores behind prediction sets and intervals; all of them what each further modality is
+        worth. A row counts for every pattern that it contains, masked to it. Calling it again starts anew;
+        ``fit`` forgets it.
 
         Args:
             X: n rows like those to be predicted, which ``fit`` has not seen: neither as training rows nor for
@@ -122,7 +148,8 @@ class Calibrated(Shell):
         labels = self._evaluation_labels(y, door.n_rows(X))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows = np.random.default_rng(seed).permutation(np.flatnonzero(labels.labelled))
-        predict, presence = subset_predictions(self, door.take(X, rows))
+        X = self.encoded(door.take(X, rows))
+        predict, presence = subset_predictions(self, X)
         names, kind, truth, half = tuple(self.modalities_), labels.kind, labels.values[rows], len(rows) // 2
 
         temperatures = fit_temperatures(
@@ -130,8 +157,44 @@ class Calibrated(Shell):
         )
         rest = calibrated(lambda subset: predict(subset)[half:], temperatures, presence[half:])
         conformal = fit_conformal(rest, presence[half:], names, truth[half:], kind)
-        self.calibration_ = Calibration(temperatures, conformal)
+        every = calibrated(predict, temperatures, presence)
+        acquisition = learn_acquisition(self, X, every, presence, truth)
+        self.calibration_ = Calibration(temperatures, conformal, acquisition)
         return self
+
+    def shapley(self, X: Any) -> np.ndarray:
+        """What each modality contributes to each row's prediction: exact Shapley values.
+
+        Above 12 modalities, from sampled orders, unless the model is an uncalibrated late fusion;
+        :func:`polymodal.estimators.shapley_rows` gives their standard errors too.
+
+        Args:
+            X: n rows, as for ``predict``.
+
+        Returns:
+            (n, M, C), M in the order of ``modalities_``, C of classes, labels, or 1 value. The contributions
+            of a row sum to its probabilities or value less the training prior; an absent modality contributes
+            0.
+        """
+        return shapley_rows(self, X).values
+
+    def acquisition_value(self, X: Any, *, reference: tuple[Any, Any] | None = None) -> pd.DataFrame:
+        """What each missing modality of each row is expected to be worth, ranked: what to get next.
+
+        Args:
+            X: n rows, as for ``predict``.
+            reference: rows (X, y) that ``fit`` has not seen, in place of those of ``calibrate``.
+
+        Returns:
+            A line for each row and modality that it lacks: ``row`` (from 0), ``modality``, ``value``
+            (expected decrease of the log loss in nats, or of the squared error), ``error`` (standard error),
+            ``rank`` (1 is best). NaN where fewer than 30 reference rows have the row's
+            modalities and the further one.
+
+        Raises:
+            ConfigError: the model is not calibrated, and no reference rows came.
+        """
+        return acquisition_table(self, X, reference=reference)
 
     def _keep(self, *learnt: Any) -> None:
         super()._keep(*learnt)
