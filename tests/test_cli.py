@@ -235,7 +235,7 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path):
     ("arguments", "words"),
     [
         (["fit"], "fit needs table"),
-        (["fit", "no.csv", "--target", "y", "--out", "m"], "there is none at no.csv"),
+        (["fit", "no.csv", "--target", "y", "--out", "m"], "no.csv: there is no such file"),
         (["fit", "rows.xlsx", "--target", "y", "--out", "m"], "rows.xlsx came"),
         (["fit", "ROWS", "--target", "lable", "--out", "m"], "did you mean 'label'"),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--method", "robolt"], "did you mean 'robult'"),
@@ -273,7 +273,7 @@ def test_an_error_is_one_line_and_exit_code_two(command, rows_csv, tmp_path, mon
 
 
 def test_debug_shows_the_trace():
-    with pytest.raises(DataError, match=r"there is none at no\.csv"):
+    with pytest.raises(DataError, match=r"no\.csv: there is no such file"):
         cli.main(["fit", "no.csv", "--target", "y", "--out", "m", "--debug"])
 
 
@@ -332,7 +332,7 @@ def test_quotes_inside_fields_are_no_empty_fields(tmp_path, field):
     [
         ("a,a\n1,2\n", "two columns are called 'a'"),
         ("a,b\n1,2,3\n", "could not be read as csv"),
-        ("", "could not be read as csv"),
+        ("", "the file is empty"),
         ('a,b\n"1,2\n', "could not be read as csv"),
     ],
 )

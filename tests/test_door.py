@@ -370,7 +370,7 @@ REFUSED = {
     "column names of no type": (
         pd.DataFrame({("a", "b"): [1]}),
         None,
-        r"columns are names .*'table' names \('a', 'b'\)",
+        r"column names are texts or integers; a MultiIndex of 2 levels came; join them by X.columns = ",
     ),
     "no positions": (
         np.ones((2, 3)),

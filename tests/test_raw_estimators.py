@@ -390,7 +390,7 @@ def test_an_encoder_with_another_fingerprint_is_refused(rows, tmp_path):
     model.save(tmp_path / "model")
     for other in (ModuleEncoder(Pixels(2.0), version="1"), ModuleEncoder(Pixels(), version="2"), Pixels()):
         with pytest.raises(
-            CheckpointError, match="the encoder of its training; the .* of 'poster' has other"
+            CheckpointError, match=r"the encoder of its training; the .* of 'poster' has other"
         ):
             polymodal.load(tmp_path / "model", encoders={"poster": other})
     with pytest.raises(CheckpointError, match="'descriptors' of 'poster' has other"):

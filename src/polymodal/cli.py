@@ -121,7 +121,10 @@ def fit(
         list[str] | None, typer.Option(help="Columns that may have gaps: NAME=COL,COL or COL,COL; * matches.")
     ] = None,
     vector: Annotated[list[str] | None, typer.Option(help="Columns of an embedding: NAME='emb_*'.")] = None,
-    series: Annotated[list[str] | None, typer.Option(help="Columns of sequences: NAME=COL.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of lists of numbers, NAME=COL, or columns of steps, NAME='step_*'."),
+    ] = None,
     text: Annotated[list[str] | None, typer.Option(help="A column of texts: NAME=COL or COL.")] = None,
     image: Annotated[
         list[str] | None, typer.Option(help="A column of paths, from the table's folder: NAME=COL or COL.")
@@ -130,6 +133,10 @@ def fit(
     video: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
     encoder: Annotated[
         list[str] | None, typer.Option(help="NAME=ENCODER; without one, the built-in encoder.")
+    ] = None,
+    on_corrupt: Annotated[
+        str | None,
+        typer.Option(help="What becomes of files that cannot be read: error or absent. [default: error]"),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE; see: polymodal options METHOD.")
@@ -150,7 +157,14 @@ def fit(
     given = (tabular, vector, series, text, image, audio, video)
     flags = dict(zip(KINDS, given, strict=True))
     asked = _read_config(config) | _given(
-        table=table, target=target, out=out, method=method, task=task, epochs=epochs, seed=seed
+        table=table,
+        target=target,
+        out=out,
+        method=method,
+        task=task,
+        epochs=epochs,
+        seed=seed,
+        on_corrupt=on_corrupt,
     )
     asked |= {kind: asked.get(kind, {}) | _columns(kind, flags[kind]) for kind in KINDS}
     asked["set"] = asked.get("set", {}) | _settings(set_)
@@ -351,7 +365,8 @@ def _read_config(path: Path | None) -> dict[str, Any]:
         asked = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(f"a config file is JSON or TOML; {path} is not ({error}); mend it") from error
-    known = ["table", "target", "out", "method", "task", "epochs", "seed", "set", "encoder", *KINDS]
+    known = ["table", "target", "out", "method", "task", "epochs", "seed", "on_corrupt", "set", "encoder"]
+    known += KINDS
     for name, value in asked.items():
         if name not in known:
             raise ConfigError(
@@ -433,13 +448,19 @@ def _fitted(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
 
 
 def _rows(table: str | Path, modalities: Mapping[str, Modality]) -> pd.DataFrame:
-    """A table; the cells of raw modalities stay as they are written."""
+    """A table; the cells of raw modalities stay as they are written, those of sequences are lists."""
     from polymodal.data import tables
-    from polymodal.schema import RAW, column_tuple
+    from polymodal.schema import RAW, Series
 
-    raw = {name: modality for name, modality in modalities.items() if isinstance(modality, RAW)}
-    texts = [str(column) for name, modality in raw.items() for column in column_tuple(name, modality) or ()]
-    return tables.read(table, texts=texts)
+    texts, series = _columns_of(modalities, RAW), _columns_of(modalities, Series)
+    return tables.read(table, texts=texts, series=series)
+
+
+def _columns_of(modalities: Mapping[str, Modality], kinds: Any) -> list[str]:
+    from polymodal.schema import column_tuple
+
+    own = {name: modality for name, modality in modalities.items() if isinstance(modality, kinds)}
+    return [str(column) for name, modality in own.items() for column in column_tuple(name, modality) or ()]
 
 
 def _modalities(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
@@ -456,6 +477,9 @@ def _modalities(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
             raw = [key for key, modality in found.items() if isinstance(modality, schema.RAW)]
             raise ConfigError(f"--encoder names a raw modality; {name!r} came{_guess(name, raw)}")
         found[name] = replace(own, encoder=encoder)
+    if "on_corrupt" in asked:
+        files = {name: own for name, own in found.items() if hasattr(own, "on_corrupt")}
+        found |= {name: replace(own, on_corrupt=asked["on_corrupt"]) for name, own in files.items()}
     return found or None
 
 

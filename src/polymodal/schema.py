@@ -9,6 +9,7 @@ raw: an encoder makes numbers of them, and an absent cell is never opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -90,8 +91,9 @@ class Series:
     None, NaN, an empty sequence or a block all NaN lacks the modality. A row with some NaN is an error.
 
     Attributes:
-        columns: one column whose cells are (T,) or (T, d) arrays, several columns whose cells are (T,)
-            arrays of one length, or a key of a mapping whose value is (n, T, d) or a list of (T, d).
+        columns: one column whose cells are (T,) or (T, d) arrays; several columns whose cells are (T,)
+            arrays of one length; several columns of numbers, one a step, in the order of the table; or a key
+            of a mapping whose value is (n, T, d) or a list of (T, d).
         layout: set by the data door.
     """
 
@@ -247,6 +249,11 @@ def judge_name(name: object) -> None:
             "a modality's name must be a text that is not empty and holds no '+', which joins the names of "
             f"a subset; {name!r} came; rename it"
         )
+
+
+def column_pattern(column: str) -> re.Pattern[str]:
+    """What a column name with ``*`` matches; ``*`` stands for any text, and nothing else is special."""
+    return re.compile(".*".join(re.escape(part) for part in column.split("*")), re.DOTALL)
 
 
 def column_tuple(name: str, modality: Modality) -> tuple[Column, ...] | None:

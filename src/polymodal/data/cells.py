@@ -86,7 +86,7 @@ def vector_numbers(value: Any, place: Place, width: int | None) -> ndarray:
     """Anything that a Vector takes -> (n, d) floats."""
     if isinstance(value, pd.DataFrame):
         return frame_numbers(value, place)
-    if isinstance(value, pd.Series) and value.dtype != object:
+    if isinstance(value, pd.Series) and value.dtype != object and not _holds_lists(value.dtype):
         return column_numbers(value, place, 0)[:, None]
     array = as_array(value, place)
     if array.dtype == object and array.ndim == 1 and _holds_cells(array):
@@ -100,6 +100,11 @@ def vector_numbers(value: Any, place: Place, width: int | None) -> ndarray:
             "declare it as Series, or reshape it to (n, d)"
         )
     return numbers(array, place)
+
+
+def _holds_lists(dtype: Any) -> bool:
+    """Whether pyarrow holds lists or structs in a column rather than numbers or texts."""
+    return isinstance(dtype, pd.ArrowDtype) and dtype.kind == "O"
 
 
 def _holds_cells(array: ndarray) -> bool:
@@ -136,7 +141,8 @@ def series(value: Any, place: Place, width: int | None) -> tuple[list[ndarray] |
     """The sequences of a Series and its presence.
 
     Args:
-        value: (n, T, d) or (n, T) array, or n cells with (T, d) or (T,) arrays; a DataFrame holds (T,) cells.
+        value: (n, T, d) or (n, T) array, or n cells with (T, d) or (T,) arrays; a DataFrame holds (T,) cells
+            in each of d columns, or numbers in each of T.
         place: for errors.
         width: d if known.
 
@@ -144,6 +150,8 @@ def series(value: Any, place: Place, width: int | None) -> tuple[list[ndarray] |
         (n, T, d) floats or a list of (T_i, d) floats, (n,) bool.
     """
     if isinstance(value, pd.DataFrame):
+        if _has_steps_as_columns(value):
+            return _one_column_a_step(value, place, width)
         value = _zip_columns(value, place)
     array = as_array(value, place)
     if array.ndim == 1:
@@ -159,6 +167,20 @@ def series(value: Any, place: Place, width: int | None) -> tuple[list[ndarray] |
     if cube.shape[1] == 0:
         return cube, np.zeros(len(cube), dtype=bool)
     return cube, present_rows(cube, place)
+
+
+def _has_steps_as_columns(frame: pd.DataFrame) -> bool:
+    """Whether the columns hold numbers rather than sequences; told by the first cells that are there."""
+    firsts = (next((c for c in column if not is_missing(c)), None) for _, column in frame.items())
+    return any(isinstance(first, int | float | np.number) for first in firsts)
+
+
+def _one_column_a_step(frame: pd.DataFrame, place: Place, width: int | None) -> tuple[ndarray, ndarray]:
+    """T columns of numbers -> (n, T, 1) and presence."""
+    if width not in (None, 1):
+        refuse_width(place, 1, width or 0)
+    values = frame_numbers(frame, place)
+    return values[:, :, None], present_rows(values, place)
 
 
 def _zip_columns(frame: pd.DataFrame, place: Place) -> ndarray:
@@ -255,7 +277,8 @@ def _is_categorical(column: pd.Series, place: Place, j: int) -> bool:
         return False
     if isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype):
         return True
-    kind = pd.api.types.infer_dtype(column, skipna=True)
+    cells = column.to_numpy(dtype=object) if isinstance(column.dtype, pd.ArrowDtype) else column
+    kind = pd.api.types.infer_dtype(cells, skipna=True)
     if kind in _CATEGORY_KINDS | _NUMBER_KINDS:
         return kind in _CATEGORY_KINDS
     raise CellTypeError(
@@ -469,11 +492,31 @@ def cell_numbers(cell: Any, place: Place, i: int) -> ndarray:
     if type(cell) is ndarray and cell.dtype.char in "fd":
         return cell
     if np.isscalar(cell) or not (hasattr(cell, "__len__") or hasattr(cell, "__array__")):
-        raise CellTypeError(
-            f"a cell of {place.who} is an array; {place.row(i)} holds {cell!r} ({type(cell).__name__}); "
-            "give every cell an array, or None where it is absent"
+        is_json = isinstance(cell, str) and cell.lstrip().startswith("[")
+        way_out = (
+            "read lists written as text by tables.read(path, series=[...])"
+            if is_json
+            else ("give every cell an array, or None where it is absent")
         )
-    return numbers(as_array(cell, place), Place(place.name, place.kind, (), place.first_row + i))
+        raise CellTypeError(
+            f"a cell of {place.who} is an array; {place.row(i)} holds {repr(cell)[:60]} "
+            f"({type(cell).__name__}); {way_out}"
+        )
+    array = as_array(cell, place)
+    if array.dtype == object and array.ndim == 1 and _holds_cells(array):
+        array = _unnested(array, place, i)
+    return numbers(array, Place(place.name, place.kind, (), place.first_row + i))
+
+
+def _unnested(steps: ndarray, place: Place, i: int) -> ndarray:
+    """Steps of d numbers each, as pyarrow and JSON hold them -> (T, d)."""
+    widths = sorted({len(step) if hasattr(step, "__len__") else 1 for step in steps})
+    if len(widths) > 1:
+        raise DataError(
+            f"the steps of a {place.kind} have one width; those of {place.row(i)} of {place.who} have "
+            f"{', '.join(map(str, widths[:5]))}; give every step as many numbers"
+        )
+    return _list_array([_list_array(step) for step in steps])
 
 
 def is_missing(cell: Any) -> bool:

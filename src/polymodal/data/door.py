@@ -13,7 +13,6 @@ missing is absent in every row; some of its columns missing is an error. No two 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +34,7 @@ from polymodal.schema import (
     Source,
     Tabular,
     Vector,
+    column_pattern,
     column_tuple,
     judge_declaration,
     judge_name,
@@ -135,6 +135,11 @@ def _plain(X: Any, source: Source) -> Any:
     numbers.refuse_container(X, "X")
     if source == "array":
         return _judge_array(X)
+    if source == "frame" and X.columns.nlevels > 1:
+        raise SchemaError(
+            f"column names are texts or integers; a MultiIndex of {X.columns.nlevels} levels came; "
+            "join them by X.columns = ['_'.join(map(str, names)) for names in X.columns]"
+        )
     if source == "mapping" and not X:
         raise DataError("X must hold at least one modality; an empty mapping came; pass {name: array}")
     return X
@@ -256,14 +261,26 @@ def _expand_names(X: pd.DataFrame, name: str, declared: tuple[Column, ...] | Non
             f"a modality names each column once; {name!r} reaches {repeated!r} twice; remove one of the names"
         )
     _refuse_duplicates(available, found, name)
-    return tuple(int(c) if isinstance(c, np.integer) else c for c in found)
+    return _plain_names(found, name)
+
+
+def _plain_names(columns: Iterable[Any], name: str) -> tuple[Column, ...]:
+    """Column names as texts and integers, which can be written down."""
+    names = tuple(int(c) if isinstance(c, np.integer) else c for c in columns)
+    for column in names:
+        if not isinstance(column, str | int):
+            raise SchemaError(
+                f"column names are texts or integers; {column!r} of modality {name!r} is "
+                f"{type(column).__name__}; rename the columns"
+            )
+    return names
 
 
 def _matches(column: Column, available: Sequence[Any], name: str) -> list[Any]:
     if column in available:
         return [column]
     if isinstance(column, str) and "*" in column:
-        pattern = re.compile(".*".join(re.escape(part) for part in column.split("*")), re.DOTALL)
+        pattern = column_pattern(column)
         found = [c for c in available if isinstance(c, str) and pattern.fullmatch(c)]
         if found:
             return found
@@ -363,13 +380,7 @@ def _series_width(sequences: list[ndarray] | ndarray) -> int:
 
 
 def _table_layout(frame: pd.DataFrame, layout: Layout, name: str) -> Layout:
-    columns = tuple(int(c) if isinstance(c, np.integer) else c for c in frame.columns)
-    for column in columns:
-        if not isinstance(column, str | int):
-            raise SchemaError(
-                f"column names are texts or integers; {column!r} of modality {name!r} is "
-                f"{type(column).__name__}; rename the columns"
-            )
+    columns = _plain_names(frame.columns, name)
     _refuse_duplicates(list(columns), columns, name)
     categorical = numbers.categorical_columns(frame, Place(name, "Tabular", columns))
     return replace(layout, width=len(columns), columns=columns, categorical=categorical)

@@ -8,6 +8,7 @@ which report it through :func:`settle` too.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import warnings
@@ -26,6 +27,8 @@ from polymodal.schema import Audio, Image, OnCorrupt, Raw, Text, Video
 
 N_SHOWN = 5
 """Unreadable rows that an error or a warning names."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://|(https?|s3|gs|hf|file):/", re.IGNORECASE)  # a Path joins slashes
 
 LONGEST_PATH = 200
 """Characters of a path that they show whole: what was meant as a text may stand where paths are expected."""
@@ -112,7 +115,8 @@ def settle(unreadable: Sequence[Unreadable], n_rows: int, place: Place, on_corru
 
 def _words(cell: Any) -> str:
     if isinstance(cell, str | Path):
-        words = str(cell) if str(cell).isprintable() and str(cell) else repr(str(cell))
+        words = str(cell)
+        words = words if words.isprintable() and words == words.strip() and words else repr(words)
         return words if len(words) <= LONGEST_PATH else f"{words[:80]}...{words[-80:]}"
     return f"{len(cell)} bytes" if isinstance(cell, bytes) else type(cell).__name__
 
@@ -124,7 +128,7 @@ def _rows(value: Any, place: Place) -> list[Any]:
         return list(value.to_numpy(dtype=object))
     if isinstance(value, ndarray) and value.ndim == 2 and value.shape[1] == 1 and value.dtype.kind in "OUS":
         return list(value[:, 0])  # a column of a 2-D array
-    no_column = isinstance(value, str | bytes | os.PathLike | Mapping | pd.DataFrame)
+    no_column = isinstance(value, str | bytes | os.PathLike | Mapping | pd.DataFrame | set | frozenset)
     if no_column or not hasattr(value, "__len__") or (isinstance(value, ndarray) and value.ndim == 0):
         raise DataError(
             f"{place.who} needs one cell a row; {type(value).__name__} came; pass a list or a column of cells"
@@ -165,10 +169,22 @@ def _settled(cell: Any, where: _Where, modality: Raw, folder: str) -> Any:
     if is_missing(cell):
         return None
     if isinstance(cell, str | os.PathLike) and not isinstance(modality, Text):
-        return Path(os.path.abspath(os.path.join(folder, cell))) if os.fspath(cell) else ""
+        return _located(os.fspath(cell), folder)
     if isinstance(cell, bytes | bytearray | memoryview) and not isinstance(modality, Text):
         return bytes(cell)
     return _FORMS[type(modality)](cell, where, modality)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path names something elsewhere."""
+    return _URL.match(path) is not None
+
+
+def _located(cell: str, folder: str) -> Path | str:
+    """A path from its folder, ``~`` for the user's own; what names no file stays as it is."""
+    if not cell or is_url(cell):
+        return cell
+    return Path(os.path.abspath(os.path.join(folder, os.path.expanduser(cell))))
 
 
 def _text(cell: Any, where: _Where, _: Any) -> str:
@@ -183,7 +199,7 @@ def _image(cell: Any, where: _Where, _: Any) -> Any:
         return cell
     takes = "a path, bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8"
     if not isinstance(cell, ndarray):
-        raise where.refuse(takes, cell, "pass one of these, or None where it is absent")
+        raise where.refuse(takes, cell, _way_out(cell))
     if (
         cell.dtype != np.uint8
         or cell.ndim not in (2, 3)
@@ -200,7 +216,7 @@ def _audio(cell: Any, where: _Where, modality: Audio) -> tuple[ndarray, int] | N
         cell = (cell["array"], cell["sampling_rate"])
     samples, rate = cell if isinstance(cell, tuple) and len(cell) == 2 else (cell, modality.rate)
     if not isinstance(samples, ndarray):
-        raise where.refuse(takes, cell, "pass one of these, or None where it is absent")
+        raise where.refuse(takes, cell, _way_out(cell))
     if samples.ndim != 1 or samples.dtype.kind != "f":
         came = f"an array {samples.shape} of {samples.dtype}"
         raise where.refuse(takes, came, "average its channels, and divide integers by their largest value")
@@ -218,7 +234,13 @@ def _audio(cell: Any, where: _Where, modality: Audio) -> tuple[ndarray, int] | N
 
 
 def _video(cell: Any, where: _Where, _: Any) -> None:
-    raise where.refuse("a path or bytes", cell, "pass one of these, or None where it is absent")
+    raise where.refuse("a path or bytes", cell, _way_out(cell))
+
+
+def _way_out(cell: Any) -> str:
+    if isinstance(cell, int | float | np.number):
+        return "if these are the names of files, read their column as text: tables.read(path, texts=[...])"
+    return "pass one of these, or None where it is absent"
 
 
 _FORMS: dict[type[Raw], Callable[[Any, _Where, Any], Any]] = {
@@ -234,19 +256,21 @@ def _fault(cell: Any, modality: Raw) -> str:
     if isinstance(modality, Text):
         return ""
     if isinstance(cell, Path):
-        return _file_fault(cell)
+        return file_fault(cell)
     if isinstance(cell, str):
-        return "an empty path"
+        return "a URL, which is not fetched" if cell else "an empty path"
     if isinstance(cell, bytes) and not cell:
         return "there is nothing in it"
     return "it has no samples" if isinstance(cell, tuple) and not len(cell[0]) else ""
 
 
-def _file_fault(path: Path) -> str:
+def file_fault(path: Path) -> str:
+    """Why a file cannot be read, as far as its status tells; empty where that tells nothing."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return "there is no such file"
+        foreign = os.sep == "/" and "\\" in str(path)
+        return "there is no such file" + (", and \\ parts no folders here: write /" if foreign else "")
     except (OSError, ValueError) as error:
         return f"it cannot be reached, {getattr(error, 'strerror', None) or error}"
     if stat.S_ISDIR(found.st_mode):

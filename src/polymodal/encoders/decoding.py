@@ -171,7 +171,8 @@ def _sound_file(content: bytes) -> Sound:
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise Corrupt(f"no sound that soundfile reads ({error})") from error
+        why = getattr(error, "error_string", error)  # without the name of the stream
+        raise Corrupt(f"no sound that soundfile reads ({str(why).rstrip('.')})") from error
     return samples, int(rate)
 
 
@@ -305,6 +306,8 @@ def _film(source: Any, n_frames: int) -> list[Image]:
         raise MissingExtraError("a video other than GIF, WebP and PNG", "av", "video") from error
     try:
         with av.open(_stream(source)) as film:
+            if not film.streams.video:
+                raise Corrupt("a file without a picture track")
             n = sum(1 for packet in film.demux(video=0) if packet.size)  # a packet holds a frame
         wanted = set(middles(n, n_frames))
         with av.open(_stream(source)) as film:
