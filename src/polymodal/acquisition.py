@@ -31,7 +31,7 @@ import pandas as pd
 from scipy.special import entr
 from sklearn.decomposition import PCA
 
-from polymodal.calibration import MIN_PROBABILITY, containing, patterns
+from polymodal.calibration import MIN_PROBABILITY, containing, distinct, patterns
 from polymodal.evaluation import FusedBranches, Predict, Subset
 
 if TYPE_CHECKING:
@@ -316,8 +316,8 @@ def _learnable(presence: np.ndarray, names: Sequence[str]) -> list[Subset]:
     chosen = patterns(presence, names)
     if len(names) <= 8:
         return [subset for subset in chosen if len(subset) < len(names)]
-    found, counts = np.unique(presence, axis=0, return_counts=True)
-    frequent = found[np.argsort(-counts, kind="stable")[:MAX_PATTERNS]]
+    found, which = distinct(presence)
+    frequent = found[np.argsort(-np.bincount(which), kind="stable")[:MAX_PATTERNS]]
     wanted = {tuple(n for n, there in zip(names, pattern, strict=True) if there) for pattern in frequent}
     return [s for s in chosen if len(s) in (0, len(names) - 1) or (s in wanted and len(s) < len(names))]
 
@@ -357,9 +357,9 @@ def acquisition_table(
     """
     names = tuple(components)
     values, errors = (np.full(presence.shape, np.nan) for _ in range(2))
-    found, which = np.unique(presence, axis=0, return_inverse=True)
+    found, which = distinct(presence)
     for number, pattern in enumerate(found):
-        rows = np.flatnonzero(which.ravel() == number)
+        rows = np.flatnonzero(which == number)
         subset = tuple(name for name, there in zip(names, pattern, strict=True) if there)
         known = known_of(prediction, branches, components, subset, rows)
         for m in np.flatnonzero(~pattern):
