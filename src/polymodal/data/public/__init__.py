@@ -26,6 +26,13 @@ _SETS: dict[str, str] = {
     "hateful_memes": "hateful_memes:HATEFUL_MEMES",
     "meld": "meld:MELD",
     "mmimdb": "mmimdb:MMIMDB",
+    "mosi_mmsa": "mmsa:MOSI",
+    "mosei_mmsa": "mmsa:MOSEI",
+    "sims": "mmsa:SIMS",
+    "mosi_mult": "mult:MOSI",
+    "mosei_mult": "mult:MOSEI",
+    "iemocap": "mult:IEMOCAP",
+    "wesad_raw": "wesad:WESAD",
 }
 """Name -> "module:CONSTANT", the module in this package."""
 
@@ -65,8 +72,8 @@ def read(name: str, folder: str | Path, variant: str | None = None) -> Dataset:
     variant = known.variant(variant)
     if not Path(folder).is_dir():
         raise DataError(
-            f"{name} is read from the folder {folder}; there is none; get {', '.join(known.layout)} from "
-            f"{known.source}."
+            f"{name} is read from the folder {folder}; there is none; get "
+            f"{', '.join(known.paths(variant))} from {known.source}."
         )
     return known.read(Path(folder), variant)
 

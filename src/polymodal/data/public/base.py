@@ -33,7 +33,8 @@ class PublicSet:
         source: where to get it, and what to fetch.
         licence: of the data.
         citation: what to cite.
-        layout: relative paths that must be there; a trailing ``/`` is a folder, ``{variant}`` the variant.
+        layout: relative paths that must be there for every variant; a trailing ``/`` is a folder.
+        layouts: variant -> those that it needs besides.
         variants: the first is the default; empty where there are none.
         checksums: relative path -> ``"sha256:..."`` or ``"md5:..."``, as published.
         notes: traps.
@@ -50,6 +51,7 @@ class PublicSet:
     licence: str
     citation: str
     layout: tuple[str, ...]
+    layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""
@@ -68,6 +70,10 @@ class PublicSet:
             way_out = "name one of them" if self.variants else "leave it out"
             raise ConfigError(f"{self.name} has {has}; {named!r} came; {way_out}.")
         return named
+
+    def paths(self, variant: str | None) -> tuple[str, ...]:
+        """Relative paths that must be there for a variant."""
+        return (*self.layout, *self.layouts.get(variant or "", ()))
 
     def path(self, folder: Path, relative: str) -> Path:
         """``folder/relative``, which is there.
@@ -103,7 +109,7 @@ def findings(known: PublicSet, folder: Path, variant: str | None) -> Iterator[Fi
 
     A checksum is compared where its file is there; what must be there, ``layout`` says.
     """
-    paths = [path.format(variant=variant) for path in known.layout]
+    paths = known.paths(variant)
     missing = [path for path in paths if not _is_there(folder, path)]
     yield from (Finding(path not in missing, f"{path} is {_there(path, missing)}") for path in paths)
     yield from (
