@@ -65,10 +65,10 @@ def test_the_readmes_table_of_speed_is_the_one_in_the_results():
     assert readme_table.table() in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["pgm", "robult"])
-def test_the_tables_of_experiments_are_those_of_their_json(name):
+@pytest.mark.parametrize(("name", "first"), [("pgm", "main"), ("robult", "main"), ("raw", "mosi")])
+def test_the_tables_of_experiments_are_those_of_their_json(name, first):
     folder = ROOT / "experiments" / name
-    if not (folder / "main.json").exists():
+    if not (folder / f"{first}.json").exists():
         pytest.skip(f"experiments/{name} has not been run")
     spec = importlib.util.spec_from_file_location(f"{name}_tables", folder / "tables.py")
     tables = importlib.util.module_from_spec(spec)
