@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from polymodal import cli, demo
+from polymodal.cli import asked
+from polymodal.cli.tables import labels_of
 from polymodal.data import tables
 from polymodal.errors import ConfigError, DataError
 
@@ -289,7 +291,7 @@ def test_a_wrong_config_file_is_refused(tmp_path, text, words):
     path = tmp_path / "c.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
-        cli._read_config(path)
+        asked.read_config(path)
 
 
 # ---- tables ----------------------------------------------------------------------------------------------
@@ -373,7 +375,7 @@ def test_parquet_round_trip(tmp_path):
     ],
 )
 def test_an_empty_target_is_unlabelled(column, regression, labels):
-    found = cli._labels(column, regression=regression).tolist()
+    found = labels_of(column, regression=regression).tolist()
     np.testing.assert_equal(found, labels)
     assert [type(label) for label in found] == [type(label) for label in labels]
 
@@ -413,7 +415,7 @@ def test_documented_options_exist(command, words):
 def test_the_documented_config_is_read(tmp_path):
     path = tmp_path / "fit.toml"
     path.write_text(re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)[1])
-    assert cli._read_config(path)["set"] == {"weighting": "l2"}
+    assert asked.read_config(path)["set"] == {"weighting": "l2"}
 
 
 # ---- encode ------------------------------------------------------------------------------------------

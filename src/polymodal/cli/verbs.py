@@ -1,0 +1,299 @@
+"""Every verb: it reads what was asked, and asks other rooms; nothing heavy is imported before one runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polymodal.cli.asked import KINDS, columns_of, number_of, read_config, settings_of, without_none, words_of
+from polymodal.cli.shown import (
+    counted_numbers,
+    described_model,
+    documented_fields,
+    documented_parameters,
+    first_line,
+    print_pairs,
+    put,
+    warn,
+)
+from polymodal.cli.tables import labels_of, modalities_of, predicted, read_rows, target_column, trained
+from polymodal.errors import ConfigError, DataError
+
+app = typer.Typer(
+    name="polymodal",
+    help="Multimodal models that never invent an input, and tell how well every combination of inputs works.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the trace of an error, after any verb.")
+    ] = False,
+) -> None:
+    """``--debug`` is taken out by ``main``, wherever it stands; it is named here for the help alone."""
+
+
+Table = Annotated[Path, typer.Argument(help="Rows: a CSV, JSON lines or Parquet file.", show_default=False)]
+ModelDirectory = Annotated[Path, typer.Argument(help="What fit wrote.", show_default=False)]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("polymodal-demo"),
+) -> None:
+    """Train Robult on bundled data, beside simple floors."""
+    from polymodal import demo
+
+    demo.run(out, put)
+
+
+@app.command()
+def fit(
+    table: Annotated[
+        Path | None,
+        typer.Argument(help="Training rows: a CSV, JSON lines or Parquet file.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column to predict; an empty cell is unlabelled.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Model directory to write.")] = None,
+    method: Annotated[str | None, typer.Option(help="See: polymodal options. [default: robult]")] = None,
+    tabular: Annotated[
+        list[str] | None, typer.Option(help="Columns that may have gaps: NAME=COL,COL or COL,COL; * matches.")
+    ] = None,
+    vector: Annotated[list[str] | None, typer.Option(help="Columns of an embedding: NAME='emb_*'.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of lists of numbers, NAME=COL, or columns of steps, NAME='step_*'."),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A column of texts: NAME=COL or COL.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A column of paths, from the table's folder: NAME=COL or COL.")
+    ] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="NAME=ENCODER; without one, the built-in encoder.")
+    ] = None,
+    on_corrupt: Annotated[
+        str | None,
+        typer.Option(help="What becomes of files that cannot be read: error or absent. [default: error]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE; see: polymodal options METHOD.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="classification or regression. [default: regression where a target has a fraction]"
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many. [default: 100]")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same model. [default: 0]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON or TOML file with these options by name; options given win.")
+    ] = None,
+) -> None:
+    """Train a model on a table with gaps, and save it."""
+    given = (tabular, vector, series, text, image, audio, video)
+    flags = dict(zip(KINDS, given, strict=True))
+    asked = read_config(config) | without_none(
+        table=table,
+        target=target,
+        out=out,
+        method=method,
+        task=task,
+        epochs=epochs,
+        seed=seed,
+        on_corrupt=on_corrupt,
+    )
+    asked |= {kind: asked.get(kind, {}) | columns_of(kind, flags[kind]) for kind in KINDS}
+    asked["set"] = asked.get("set", {}) | settings_of(set_)
+    asked["encoder"] = asked.get("encoder", {}) | settings_of(encoder, "encoder")
+    for needed in ("table", "target", "out"):
+        if needed not in asked:
+            raise ConfigError(f"fit needs {needed}; none came; give it on the command line or in --config")
+    model, n_labelled, n = trained(asked)
+    model.save(asked["out"])
+    print(
+        f"{asked['out']}: {model.method} on {n} rows, {n_labelled} of them labelled; {model.stopping_rule_}"
+    )
+
+
+@app.command()
+def encode(
+    table: Table,
+    text: Annotated[list[str] | None, typer.Option(help="A column of texts: NAME=COL or COL.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A column of paths, from the table's folder: NAME=COL or COL.")
+    ] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="NAME=ENCODER; without one, the built-in encoder.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that decode. [default: one a processor]", min=1)
+    ] = None,
+) -> None:
+    """Encode a table into the cache ($POLYMODAL_CACHE); what is there is passed over."""
+    from polymodal.encoders.filling import fill
+    from polymodal.progress import progress
+
+    flags = dict(zip(KINDS[3:], (text, image, audio, video), strict=True))
+    columns = {kind: columns_of(kind, flags.get(kind)) for kind in KINDS}
+    modalities: Any = modalities_of(columns | {"encoder": settings_of(encoder, "encoder")})
+    if modalities is None:
+        raise ConfigError("encode needs a column; none came; give --text, --image, --audio or --video")
+    rows = read_rows(table, modalities)
+    with progress("encode", len(rows) * len(modalities), verbose=True) as shown:
+        filled = fill(
+            rows, modalities, n_workers=workers, step=lambda n: shown.step(lambda: f"{shown.done} cells", n)
+        )
+    for name, own in filled.items():
+        unreadable = f", {own.n_corrupt} cannot be read" if own.n_corrupt else ""
+        print(f"{name}: {own.n_cells} cells by {own.encoder}, width {own.width}{unreadable}")
+
+
+@app.command()
+def predict(
+    model: ModelDirectory,
+    table: Table,
+    out: Annotated[Path, typer.Option(help="CSV, JSON lines or Parquet file to write.", show_default=False)],
+) -> None:
+    """Predict every row of a table from whatever it has."""
+    from polymodal import estimators
+    from polymodal.data import tables
+
+    fitted = estimators.load(model)
+    tables.write(predicted(fitted, read_rows(table, fitted.modalities_)), out)
+
+
+@app.command()
+def evaluate(
+    model: ModelDirectory,
+    table: Table,
+    target: Annotated[str, typer.Option(help="Column with the true labels.", show_default=False)],
+    metrics: Annotated[str | None, typer.Option(help="Names of metrics, with commas.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the rows of the table.")] = None,
+) -> None:
+    """Score a model on every combination of modalities."""
+    from sklearn.base import is_regressor
+
+    from polymodal import bench, estimators, evaluation
+
+    fitted = estimators.load(model)
+    rows = read_rows(table, fitted.modalities_)
+    rows = rows[target_column(rows, target).notna()].reset_index(drop=True)
+    if not len(rows):
+        raise DataError(
+            f"evaluate needs true labels; column {target!r} of {table} is empty; name another one"
+        )
+    y = labels_of(rows[target], regression=is_regressor(fitted))
+    report = fitted.subset_report(rows, y, metrics=words_of(metrics), dataset=table.stem)
+    if out is not None:
+        bench.write_json(out, bench.to_rows(report))
+    put(evaluation.show(report, floors=fitted.floors_))
+
+
+@app.command()
+def bench(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="See: polymodal data list.", show_default=False),
+    ],
+    data: Annotated[Path | None, typer.Option(help="Folder of data sets. [default: $POLYMODAL_DATA]")] = None,
+    methods: Annotated[
+        str, typer.Option(help="Names with commas; default: Robult and all floors.")
+    ] = "default",
+    labels: Annotated[str, typer.Option(help="Shares of the labels that are kept, with commas.")] = "1.0",
+    missing_train: Annotated[float, typer.Option(help="Share of the training inputs made absent.")] = 0.0,
+    split: Annotated[str | None, typer.Option(help="A published split, or random.")] = None,
+    seeds: Annotated[int, typer.Option(help="How many: 0, 1, ...")] = 5,
+    jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for the rows; a run cut off goes on from it.")
+    ] = None,
+) -> None:
+    """Compare methods and floors on the same splits and seeds."""
+    from polymodal import bench, evaluation
+    from polymodal.methods import floors
+
+    chosen = bench.cells(
+        dataset,
+        words_of(methods) or [],
+        seeds=range(seeds),
+        labels=[number_of("--labels", share) for share in words_of(labels) or []],
+        missing_train=missing_train,
+        split=split,
+        data=data,
+    )
+    if not chosen:
+        raise ConfigError(
+            "bench needs a method, a share of labels and a seed; one of them is empty; name one"
+        )
+    command = shlex.join(["polymodal", *sys.argv[1:]])
+    results = bench.run(chosen, data=data, jobs=jobs, out=out, command=command)
+    put(evaluation.show(bench.to_table(results), floors=floors.FLOORS))
+    for warning in bench.said(results):
+        warn(warning)
+
+
+@app.command()
+def explain(
+    model: ModelDirectory,
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("explain"),
+) -> None:
+    """Show what each modality tells alone and with others; for methods with a partition, such as pgm."""
+    from polymodal import estimators, explanation
+
+    fitted = estimators.load(model)
+    rows = read_rows(table, fitted.modalities_)
+    found, written = explanation.write(fitted, rows, out, dataset=table.stem)
+    put(explanation.show(found))
+    print(f"Written to {out}: {', '.join(written)}")
+
+
+@app.command()
+def info(model: ModelDirectory) -> None:
+    """Say what is in a model directory."""
+    from polymodal import checkpoint
+
+    saved = checkpoint.load_directory(model)
+    print_pairs(described_model(saved.config) | {"numbers": counted_numbers(saved.tensors)})
+
+
+@app.command()
+def options(
+    method: Annotated[str | None, typer.Argument(help="A method; without one, all are listed.")] = None,
+) -> None:
+    """List the methods, or the settings of one."""
+    from polymodal import methods
+    from polymodal.methods import floors
+
+    if method is None:
+        print_pairs({name: first_line(methods.get(name)) for name in methods.METHODS}, "methods")
+        print_pairs({name: first_line(floor) for name, floor in floors.FLOORS.items()}, "floors, for bench")
+        return
+    from polymodal.estimators import MethodClassifier
+
+    print_pairs(documented_fields(methods.get(method).Config), f"{method}: --set NAME=VALUE")
+    print_pairs(documented_parameters(MethodClassifier), "training: --set NAME=VALUE")
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices and extras."""
+    from polymodal import doctor
+
+    print_pairs(doctor.examine())
