@@ -278,7 +278,7 @@ def test_what_is_admitted_reads_as_pickle_reads_it(protocol, core, tmp_path):
     wanted = pickle.loads(content)
     if protocol < 4:  # later ones count the letters of a name
         content = re.sub(rb"numpy\._?core\.", core, content)
-    same(unpickle.load(saved(tmp_path / "held.pkl", content)), wanted)
+    same(unpickle.read(saved(tmp_path / "held.pkl", content)), wanted)
 
 
 def test_pickles_of_python_2_are_read(tmp_path):
@@ -287,10 +287,10 @@ def test_pickles_of_python_2_are_read(tmp_path):
         "label": np.arange(4, dtype=np.int32),
         "subject": "S2",
     }
-    found = unpickle.load(saved(tmp_path / "S2.pkl", dumps(held)))
+    found = unpickle.read(saved(tmp_path / "S2.pkl", dumps(held)))
     same(found, held)
     assert b"cnumpy.core." in dumps(held)
-    assert unpickle.load(saved(tmp_path / "bytes.pkl", dumps(b"\xe9"))) == "\xe9"
+    assert unpickle.read(saved(tmp_path / "bytes.pkl", dumps(b"\xe9"))) == "\xe9"
 
 
 class Calls:
@@ -356,7 +356,7 @@ def test_anything_else_is_refused_by_name(what, protocol, tmp_path):
     held, text = HOSTILE[what]
     path = saved(tmp_path / "hostile.pkl", pickle.dumps({"text": [held]}, protocol))
     with pytest.raises(DataError, match=text) as error:
-        unpickle.load(path)
+        unpickle.read(path)
     assert re.match(
         r"a data set's pickle holds arrays, .* alone; .*hostile\.pkl holds .*; do not open it",
         str(error.value),
@@ -380,7 +380,7 @@ RAW = {
 def test_other_ways_to_name_things_are_refused(what, tmp_path):
     content, text = RAW[what]
     with pytest.raises(DataError, match=text):
-        unpickle.load(saved(tmp_path / "raw.pkl", content))
+        unpickle.read(saved(tmp_path / "raw.pkl", content))
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_a_damaged_pickle_is_one_sentence(content, tmp_path):
     with pytest.raises(
         DataError, match=r"a pickle is read to its end; .*x\.pkl breaks off or is none \("
     ) as error:
-        unpickle.load(saved(tmp_path / "x.pkl", content))
+        unpickle.read(saved(tmp_path / "x.pkl", content))
     assert "\n" not in str(error.value)
 
 
@@ -408,5 +408,5 @@ def test_nothing_has_run(tmp_path):
     mark = tmp_path / "mark"
     path = saved(tmp_path / "x.pkl", pickle.dumps([np.zeros(2), Calls(os.mkdir, str(mark))]))
     with pytest.raises(DataError, match="mkdir"):
-        unpickle.load(path)
+        unpickle.read(path)
     assert not mark.exists()

@@ -24,7 +24,7 @@ def parts(known: PublicSet, file: Path, names: Sequence[str]) -> dict[str, dict[
     Raises:
         DataError: the file is no such pickle, or lacks a part or a field, or its fields differ in rows.
     """
-    held = mapping(known, file, unpickle.load(file))
+    held = mapping(known, file, unpickle.read(file))
     found = dict(zip(PARTS, files.fields(known, file, held, PARTS), strict=True))
     return {part: _part(known, file, part, own, names) for part, own in found.items()}
 

@@ -31,7 +31,7 @@ class _RefusedError(Exception):
     """What a pickle asks for and does not get, in words."""
 
 
-def load(path: Path) -> Any:
+def read(path: Path) -> Any:
     """What a pickle holds.
 
     Raises:

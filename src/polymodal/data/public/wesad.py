@@ -72,7 +72,7 @@ def _read(folder: Path, variant: str | None) -> Dataset:
 
 def _recording(file: Path) -> tuple[Mapping[str, Any], np.ndarray]:
     """Device -> sensor -> samples, and the labels."""
-    held = records.mapping(WESAD, file, unpickle.load(file))
+    held = records.mapping(WESAD, file, unpickle.read(file))
     signal, label = files.fields(WESAD, file, held, ("signal", "label"))
     return records.mapping(WESAD, file, signal), np.asarray(label).reshape(-1)
 
