@@ -1,5 +1,7 @@
 """The one door: a DataFrame, a mapping of arrays or a 2-D array -> validated cells with presence.
 
+A data set of the package ``datasets`` counts as a DataFrame, of whose files nothing is read here.
+
 What has come through it once, a ``Table``, passes again as it is: encoded once, it is read many times.
 
 ``bind`` settles once, on the training input, which columns a modality is made of; ``read`` then turns any
@@ -22,7 +24,7 @@ import pandas as pd
 from numpy import ndarray
 
 from polymodal.data import cells as numbers
-from polymodal.data import raw
+from polymodal.data import huggingface, raw
 from polymodal.data.cells import Place
 from polymodal.errors import DataError, SchemaError
 from polymodal.schema import (
@@ -114,8 +116,9 @@ def bind(X: Any, modalities: Mapping[str, Modality] | None) -> dict[str, Modalit
     if isinstance(X, Table):
         return {name: cells.modality for name, cells in X.cells.items()}
     source = source_of(X)
-    X = _plain(X, source)
-    declared = _infer(X, source) if modalities is None else judge_declaration(modalities)
+    known = None if modalities is None else judge_declaration(modalities)
+    X = _plain(_as_frame(X, known), source)
+    declared = _infer(X, source) if known is None else known
     columns = {name: _expand(X, source, name, modality) for name, modality in declared.items()}
     _refuse_shared(columns)
     if source == "mapping":
@@ -125,9 +128,22 @@ def bind(X: Any, modalities: Mapping[str, Modality] | None) -> dict[str, Modalit
 
 def source_of(X: Any) -> Source:
     """Which of the three forms X has; anything else counts as a 2-D array to be judged."""
-    if isinstance(X, pd.DataFrame):
+    if isinstance(X, pd.DataFrame) or huggingface.is_dataset(X):
         return "frame"
     return "mapping" if isinstance(X, Mapping) else "array"
+
+
+def _as_frame(X: Any, modalities: Mapping[str, Modality] | None) -> Any:
+    """A data set as a DataFrame, of which the columns of these modalities are read; any other X as it is."""
+    if not huggingface.is_dataset(X):
+        return X
+    if modalities is None:
+        return huggingface.frame(X)
+    columns = [c for name, own in modalities.items() for c in column_tuple(name, own) or (name,)]
+    if any(isinstance(column, int) for column in columns):  # positions
+        return huggingface.frame(X)
+    patterns = [column_pattern(str(column)) for column in columns]
+    return huggingface.frame(X, [c for c in X.column_names if any(p.fullmatch(c) for p in patterns)])
 
 
 def _plain(X: Any, source: Source) -> Any:
@@ -408,7 +424,7 @@ def read(X: Any, schema: dict[str, Modality], *, fitting: bool = False, first_ro
     if isinstance(X, Table):
         return _read_again(X, schema, fitting=fitting)
     source = source_of(X)
-    X = _plain(X, source)
+    X = _plain(_as_frame(X, schema), source)
     _judge_form(X, source, schema)
     n = n_rows(X)
     _refuse_empty(n, 1, (n,))
@@ -577,6 +593,8 @@ def n_rows(X: Any) -> int:
     """
     if isinstance(X, Table):
         return X.n_rows
+    if huggingface.is_dataset(X):
+        return len(X)
     if isinstance(X, Mapping):
         X = next((value for value in X.values() if value is not None), None)
     if hasattr(X, "shape") and len(X.shape):
@@ -605,6 +623,8 @@ def take(X: Any, rows: Rows) -> Any:
         return Table({name: _some(cells, rows) for name, cells in X.cells.items()})
     if isinstance(X, pd.DataFrame | pd.Series):
         return X.iloc[rows]
+    if huggingface.is_dataset(X):
+        return X.select(range(*rows.indices(len(X))) if isinstance(rows, slice) else rows)
     if isinstance(X, list | tuple):
         return X[rows] if isinstance(rows, slice) else [X[int(i)] for i in rows]
     return np.asarray(X)[rows] if not hasattr(X, "__getitem__") else X[rows]
@@ -630,6 +650,7 @@ def restrict(X: Any, schema: dict[str, Modality], names: Sequence[str]) -> Any:
         of which nobody reads the others.
     """
     hidden = {name: modality for name, modality in schema.items() if name not in names}
+    X = _as_frame(X, {name: modality for name, modality in schema.items() if name in names})
     if isinstance(X, Table):
         return Table({name: _hidden(own) if name in hidden else own for name, own in X.cells.items()})
     if isinstance(X, Mapping):

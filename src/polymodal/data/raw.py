@@ -49,6 +49,29 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Stored:
+    """A file inside an Arrow table, which is read when it is decoded.
+
+    Attributes:
+        column: the table's column of bytes, usually memory-mapped.
+        row: its number there.
+        size: in bytes.
+    """
+
+    column: Any
+    row: int
+    size: int
+
+    def __repr__(self) -> str:
+        return f"a file of {self.size} bytes"
+
+    def read(self) -> bytes:
+        """Its content."""
+        content: bytes = self.column[self.row].as_py()
+        return content
+
+
 # ---- reading -----------------------------------------------------------------------------------------
 
 
@@ -62,8 +85,8 @@ def read(value: Any, place: Place, modality: Raw) -> tuple[list[Any], ndarray]:
         modality: the declaration.
 
     Returns:
-        n cells, None where absent: str; Path (absolute), bytes, PIL image or uint8 array; (T,) float array
-        with its rate; (n,) bool.
+        n cells, None where absent: str; Path (absolute), bytes, :class:`Stored`, PIL image or uint8 array;
+        (T,) float array with its rate; (n,) bool.
 
     Raises:
         CellTypeError: a cell is nothing that the modality takes.
@@ -118,7 +141,9 @@ def _words(cell: Any) -> str:
         words = str(cell)
         words = words if words.isprintable() and words == words.strip() and words else repr(words)
         return words if len(words) <= LONGEST_PATH else f"{words[:80]}...{words[-80:]}"
-    return f"{len(cell)} bytes" if isinstance(cell, bytes) else type(cell).__name__
+    if isinstance(cell, bytes | Stored):
+        return f"{len(cell) if isinstance(cell, bytes) else cell.size} bytes"
+    return type(cell).__name__
 
 
 def _rows(value: Any, place: Place) -> list[Any]:
@@ -172,6 +197,8 @@ def _settled(cell: Any, where: _Where, modality: Raw, folder: str) -> Any:
         return _located(os.fspath(cell), folder)
     if isinstance(cell, bytes | bytearray | memoryview) and not isinstance(modality, Text):
         return bytes(cell)
+    if isinstance(cell, Stored) and not isinstance(modality, Text):
+        return cell
     return _FORMS[type(modality)](cell, where, modality)
 
 
@@ -259,7 +286,7 @@ def _fault(cell: Any, modality: Raw) -> str:
         return file_fault(cell)
     if isinstance(cell, str):
         return "a URL, which is not fetched" if cell else "an empty path"
-    if isinstance(cell, bytes) and not cell:
+    if (isinstance(cell, bytes) and not cell) or (isinstance(cell, Stored) and not cell.size):
         return "there is nothing in it"
     return "it has no samples" if isinstance(cell, tuple) and not len(cell[0]) else ""
 

@@ -154,7 +154,7 @@ def _listed(column: pd.Series) -> pd.Series:
 def _read_lines(path: Path, *_: Any) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8-sig").split("\n")  # other line ends may stand in texts
     records = [_record(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    return _with_arrays(pd.DataFrame(records))
+    return with_arrays(pd.DataFrame(records))
 
 
 def _record(number: int, line: str) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _record(number: int, line: str) -> dict[str, Any]:
 
 def _read_parquet(path: Path, *_: Any) -> pd.DataFrame:
     _need_pyarrow()
-    return _with_arrays(pd.read_parquet(path))
+    return with_arrays(pd.read_parquet(path))
 
 
 def _need_pyarrow() -> None:
@@ -176,7 +176,7 @@ def _need_pyarrow() -> None:
         raise MissingExtraError("Parquet", "pyarrow", "parquet") from error
 
 
-def _with_arrays(table: pd.DataFrame) -> pd.DataFrame:
+def with_arrays(table: pd.DataFrame) -> pd.DataFrame:
     """Cells that hold lists of numbers as arrays; other lists, such as tags, stay as they are."""
     for name in table:
         if table[name].dtype.kind == "O":

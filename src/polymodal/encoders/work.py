@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from polymodal.data.raw import Stored
 from polymodal.encoders import Medium, decoding
 from polymodal.encoders import cache as disk
 from polymodal.encoders.base import Encoded, Encoder, Kind, learns, settings_fingerprint
@@ -218,7 +219,7 @@ def _ahead(
 def attempt(function: Callable[[Any], Any], cell: Any) -> Any:
     """What a function makes of a cell, or why it cannot."""
     try:
-        return function(cell)
+        return function(cell.read() if isinstance(cell, Stored) else cell)
     except Corrupt as reason:
         return reason
 
