@@ -28,7 +28,7 @@ ROOMS = [
     {"training"},
     {"prediction"},
     {"evaluation", "retrieval"},
-    {"calibration", "conformal", "attribution"},
+    {"calibration", "conformal", "attribution", "information"},
     {"acquisition"},
     {"plots"},
     {"estimators"},

@@ -16,8 +16,10 @@ the trainer trains, the evaluation counts.
     calibrated.py    calibration, prediction sets and intervals, abstention
     trust.py     how far a calibrated estimator can be trusted, as tables
     worth.py     what each input is worth: Shapley values, the worth of what is missing
+    information.py   what two modalities say of the label: alike, alone, and only together
 """
 
+from polymodal.estimators.information import information_table
 from polymodal.estimators.loading import load
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
@@ -26,7 +28,7 @@ from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.estimators.shell import ROWS_PER_CHUNK, to_batch
 from polymodal.estimators.trust import calibration_table, coverage_table, reliability_table, risk_table
-from polymodal.estimators.worth import acquisition_table, shapley_rows, shapley_table
+from polymodal.estimators.worth import acquisition_table, contribution_table, shapley_rows, shapley_table
 
 __all__ = [
     "ROWS_PER_CHUNK",
@@ -39,7 +41,9 @@ __all__ = [
     "RobultRegressor",
     "acquisition_table",
     "calibration_table",
+    "contribution_table",
     "coverage_table",
+    "information_table",
     "load",
     "reliability_table",
     "risk_table",

@@ -11,6 +11,7 @@ the same once more. Floors, if named, are grey.
 """
 
 from polymodal.plots.canvas import COLOURS, GREYS, MARKERS, figure, panels
+from polymodal.plots.information import information_bars
 from polymodal.plots.partition import (
     cut_histogram,
     feature_map,
@@ -21,24 +22,29 @@ from polymodal.plots.partition import (
 from polymodal.plots.robustness import rate_curve, robustness_curve, subset_heatmap
 from polymodal.plots.training import qq_reference, training_curves
 from polymodal.plots.trust import coverage_bars, reliability_diagram, risk_curve
+from polymodal.plots.worth import acquisition_ranking, shapley_bars, waterfall
 
 __all__ = [
     "COLOURS",
     "GREYS",
     "MARKERS",
+    "acquisition_ranking",
     "coverage_bars",
     "cut_histogram",
     "feature_map",
     "figure",
     "gate_curves",
+    "information_bars",
     "panels",
     "qq_reference",
     "rate_curve",
     "reliability_diagram",
     "risk_curve",
     "robustness_curve",
+    "shapley_bars",
     "share_bars",
     "share_history",
     "subset_heatmap",
     "training_curves",
+    "waterfall",
 ]
