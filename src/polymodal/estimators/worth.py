@@ -59,6 +59,33 @@ def shapley_rows(estimator: Any, X: Any, *, seed: int = 0) -> Attribution:
     )
 
 
+def contribution_table(estimator: Any, X: Any, *, seed: int = 0) -> pd.DataFrame:
+    """The contributions of :func:`shapley_rows` as a tidy table: for some rows, to be read and drawn.
+
+    Args:
+        estimator: a fitted estimator or floor.
+        X: n rows.
+        seed: of the sampled orders.
+
+    Returns:
+        A line for each row, modality that it has, and output: row (from 0), modality, output (class,
+        number of the label, or "value"), value, error, prior, prediction; the values of a row and
+        output sum to prediction less prior.
+    """
+    found = shapley_rows(estimator, X, seed=seed)
+    names = np.asarray(tuple(estimator.modalities_), dtype=object)
+    outputs = np.asarray(["value"] if estimator.classes_ is None else estimator.classes_)
+    presence = door.read(estimator.encoded(X), estimator.modalities_).presence
+    row, m, c = (index.ravel() for index in np.indices(found.values.shape))
+    there = presence[row, m]
+    row, m, c = row[there], m[there], c[there]
+    columns: dict[str, Any] = {"row": row, "modality": names[m], "output": outputs[c]}
+    columns |= {"value": found.values[row, m, c], "error": found.errors[row, m, c]}
+    columns["prior"] = estimator.prior_[c]
+    columns["prediction"] = columns["prior"] + found.values.sum(axis=1)[row, c]
+    return pd.DataFrame(columns)
+
+
 def shapley_table(
     estimator: Any,
     X: Any,
