@@ -99,3 +99,10 @@ def test_check_tells_the_rows_where_no_number_is_published(folder):
     found = public.check("food101", folder)
     assert found[-1].is_right
     assert found[-1].what == "4 rows; no number is published"
+
+
+def test_check_looks_for_the_variant_s_own_files(folder):
+    (folder / "texts_txt").rename(folder / "somewhere")
+    wrong = [finding.what for finding in public.check("food101", folder, "pages") if not finding.is_right]
+    assert wrong == ["texts_txt/ is missing"]
+    assert all(finding.is_right for finding in public.check("food101", folder, "titles"))

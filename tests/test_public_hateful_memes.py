@@ -84,6 +84,7 @@ def test_without_labels_to_test_on_there_is_nothing_to_read(tmp_path):
     ("lines", "words"),
     [
         ('{"id": 1, "img": "img/01235.png"}\n', "holds img, text; 'text' is missing in"),
+        ('["img/01235.png", "a text"]\n', "holds img, text; 'img' is missing in"),
         ("not json\n", "train.jsonl of hateful_memes is one JSON object a line, in UTF-8; .* is not"),
     ],
 )

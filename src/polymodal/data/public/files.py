@@ -77,7 +77,8 @@ def fields(known: PublicSet, file: Path, record: Any, names: Iterable[str]) -> l
     Raises:
         DataError: one of them is missing.
     """
-    lacks = [name for name in names if name not in record]
+    held = record if isinstance(record, Mapping | pd.DataFrame) else ()
+    lacks = [name for name in names if name not in held]
     if lacks:
         raise DataError(
             f"{file.name} of {known.name} holds {', '.join(names)}; {lacks[0]!r} is missing in {file}; get "

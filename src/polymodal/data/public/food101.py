@@ -89,11 +89,14 @@ FOOD101 = PublicSet(
     citation="Wang et al., Recipe Recognition with Large Multimodal Food Dataset, ICME workshop 2015; "
     "titles: Gallo et al., Image and Text Fusion for UPMC Food-101 Using BERT and CNNs, IVCNZ 2020",
     layout=("images/train/", "images/test/"),
+    layouts={
+        "titles": tuple(f"texts/{part}_titles.csv" for part in PARTS),
+        "pages": ("texts_txt/",),
+    },
     variants=("titles", "pages"),
-    notes="titles needs texts/train_titles.csv and texts/test_titles.csv, pages the folder texts_txt, as "
-    "published; figures on the two do not compare. In pages a picture without a text is left out, as MMBT "
-    "does. There is no published validation part: MMBT draws 5,000 training rows. The numbers of rows that "
-    "papers give differ and none is verified. This is not the Food-101 of ETH Zurich, whose classes it "
-    "shares. Labels are search terms and are noisy.",
+    notes="Figures on titles and on pages do not compare. In pages a picture without a text is left out, "
+    "as MMBT does. There is no published validation part: MMBT draws 5,000 training rows. The numbers of "
+    "rows that papers give differ and none is verified. Labels are search terms and are noisy. This is not "
+    "the Food-101 of ETH Zurich, whose classes it shares.",
     read=_read,
 )

@@ -79,13 +79,12 @@ MELD = PublicSet(
     citation="Poria et al., MELD: A Multimodal Multi-Party Dataset for Emotion Recognition in Conversations, "
     "ACL 2019",
     layout=tuple(TABLES.values()),
+    layouts={"text_video": tuple(f"{clips}/" for clips in CLIPS.values())},
     variants=("text_video", "text"),
-    notes="The variant text needs the three CSV files alone; text_video also the folders train_splits, "
-    "dev_splits_complete and output_repeated_splits_test, each beside the CSV files. The clip "
-    f"{NEVER_PUBLISHED} was never published and {UNREADABLE} cannot be decoded: both are absent (the first "
-    "is used where somebody has put one there). Some clips are cut wrongly, as reported for test "
-    "dia38_utt4 and dia220_utt0 and train dia309_utt0; clips that no row names are ignored. Apostrophes of "
-    "some utterances are the control character U+0092, as published. Groups are dialogues; utterances are "
-    "rows of their own here, without their context.",
+    notes=f"The clip {NEVER_PUBLISHED} was never published and {UNREADABLE} cannot be decoded: both are "
+    "absent (the first is used where somebody has put one there). Some clips are cut wrongly, as reported "
+    "for test dia38_utt4 and dia220_utt0 and train dia309_utt0; clips that no row names are ignored. "
+    "Apostrophes of some utterances are the control character U+0092, as published. Groups are dialogues; "
+    "utterances are rows of their own here, without their context.",
     read=_read,
 )
