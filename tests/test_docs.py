@@ -1,17 +1,22 @@
 """Words that run: every Python block of the README and of each page of documentation is executed."""
 
 import importlib.util
+import io
 import re
 import runpy
 import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import PIL.Image
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PHOTOS_AND_NOTES = ROOT / "examples" / "photos_and_notes.py"
+EXAMPLES = sorted(set((ROOT / "examples").glob("*.py")) - {PHOTOS_AND_NOTES})
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -33,6 +38,38 @@ def test_links_between_pages_lead_somewhere(page):
 def test_examples_run(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
+
+
+def write_thing(folder, kind, i, random):
+    """A photo and a note of a cat or a boat; now and then one of them is missing, or the photo is damaged."""
+    is_boat = kind == "boat"
+    pixels = random.integers(0, 90, (24, 32, 3)) + np.array(
+        [[[20, 60, 160]]] if is_boat else [[[160, 90, 20]]]
+    )
+    content = io.BytesIO()
+    PIL.Image.fromarray(pixels.astype(np.uint8)).save(content, "JPEG")
+    if i % 4:
+        (folder / f"{i}.JPG").write_bytes(content.getvalue()[: 99 if i == 5 else None])
+    if i % 4 != 1:
+        words = ["sail", "harbour", "wave", "mast"] if is_boat else ["paw", "purr", "sofa", "whiskers"]
+        (folder / f"{i}.txt").write_text(" ".join(random.choice(words, 4)))
+
+
+@pytest.mark.filterwarnings("ignore::polymodal.errors.PresenceWarning")
+def test_photos_and_notes_become_predictions(tmp_path, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    for i, kind in enumerate(["cat", "boat"] * 30):
+        for folder in (tmp_path / kind, tmp_path / "unsorted"):
+            folder.mkdir(exist_ok=True)
+        write_thing(tmp_path / (kind if i < 48 else "unsorted"), kind, i, random)
+    monkeypatch.setattr(sys, "argv", [str(PHOTOS_AND_NOTES), str(tmp_path)])
+    runpy.run_path(str(PHOTOS_AND_NOTES), run_name="__main__")
+    found = pd.read_csv(tmp_path / "predictions.csv", index_col=0)
+    expected = ["boat" if int(name.split("/")[1]) % 2 else "cat" for name in found.index]
+    assert found["prediction"].tolist() == expected
+    assert len(found) == 12
+    assert "12 predictions are in" in capsys.readouterr().out
+    assert len(PHOTOS_AND_NOTES.read_text().splitlines()) < 40
 
 
 def test_the_numbered_differences_of_pgm_are_those_of_the_code():
