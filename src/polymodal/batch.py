@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 TaskKind = Literal["multiclass", "multilabel", "regression", "retrieval"]
 
@@ -38,11 +38,14 @@ class Input:
         name: the modality's name.
         kind: ``"vector"`` for (B, D) values, ``"series"`` for (B, T, D) values with lengths.
         width: D.
+        top: builds the last layers of the pretrained model whose hidden states the values are: a module of
+            ``d_out`` outputs, called with states and lengths; None where the values are what they are.
     """
 
     name: str
     kind: Literal["vector", "series"]
     width: int
+    top: Callable[[], nn.Module] | None = None
 
 
 @dataclass(frozen=True)

@@ -317,6 +317,26 @@ def trim(values: Tensor, present: Tensor, lengths: Tensor) -> tuple[Tensor, Tens
     return blank(values[:, :n_steps], mask), lengths, mask
 
 
+class TunedBranch(nn.Module):
+    """The last layers of a pretrained model, then a small network: hidden states (B, T, D) to (B, d).
+
+    Absent rows are not computed at all.
+    """
+
+    def __init__(self, top: nn.Module, d: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.top = top
+        self.branch = VectorBranch(int(top.d_out), d, dropout)  # type: ignore[arg-type]
+
+    def forward(self, values: Tensor, present: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, D) values, (B,) bool present, (B,) int64 lengths; padding is never read."""
+        rows = present.nonzero().squeeze(1)
+        pooled = values.new_zeros(len(values), int(self.top.d_out))  # type: ignore[arg-type]
+        if len(rows):
+            pooled = pooled.index_copy(0, rows, self.top(values[rows], lengths[rows]))
+        return self.branch(pooled, present)
+
+
 SEQUENCE_BRANCHES: dict[str, type[GRUBranch] | type[TransformerBranch]] = {
     "gru": GRUBranch,
     "transformer": TransformerBranch,
@@ -325,6 +345,8 @@ SEQUENCE_BRANCHES: dict[str, type[GRUBranch] | type[TransformerBranch]] = {
 
 def branch(source: Input, d: int, *, sequence: str = "gru", dropout: float = 0.0) -> nn.Module:
     """The branch for one input; called as ``branch(values, present, lengths)``, returns (B, d)."""
+    if source.top is not None:
+        return TunedBranch(source.top(), d, dropout)
     kind = VectorBranch if source.kind == "vector" else SEQUENCE_BRANCHES[sequence]
     return kind(source.width, d, dropout)
 

@@ -40,6 +40,7 @@ class Layout:
         columns: the concrete columns, of X or of a mapping's table; empty where the values have no columns.
         categorical: those of ``columns`` that hold categories (Tabular alone).
         n_features: columns of the whole 2-D array; 0 for other sources.
+        are_states: hidden states of a pretrained model, as they enter the layers that are trained.
     """
 
     source: Source
@@ -47,6 +48,7 @@ class Layout:
     columns: tuple[Column, ...] = ()
     categorical: tuple[Column, ...] = ()
     n_features: int = 0
+    are_states: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,17 @@ class Text:
         columns: one column or key whose cells are texts, or None where absent.
         encoder: what makes numbers of a text: a name (``"tfidf"``, built in, learnt on the training texts;
             ``"minilm"``; ``"hf:NAME"`` or ``"hf:FOLDER"``), an object with ``encode``, a module, a callable.
+        finetune: how many of the last layers of a ``"minilm"`` or ``"hf:"`` encoder are trained with the
+            rest; True for 2, False for none.
+        lora_rank: rank of adapters (LoRA) that are trained in place of these layers' weights; None for the
+            weights.
         layout: set by the data door.
     """
 
     columns: Columns = None
     encoder: Any = field(default="tfidf", kw_only=True)
+    finetune: bool | int = field(default=False, kw_only=True)
+    lora_rank: int | None = field(default=None, kw_only=True)
     layout: Layout | None = field(default=None, repr=False, kw_only=True)
 
 
@@ -126,12 +134,16 @@ class Image:
             working directory), encoded bytes, PIL images, or (H, W), (H, W, 3) or (H, W, 4) uint8 arrays;
             None where absent.
         encoder: as for :class:`Text`; built in is ``"descriptors"``.
+        finetune: as for :class:`Text`.
+        lora_rank: as for :class:`Text`.
         on_corrupt: ``"error"`` or ``"absent"``: what becomes of a row whose image cannot be read.
         layout: set by the data door.
     """
 
     columns: Columns = None
     encoder: Any = field(default="descriptors", kw_only=True)
+    finetune: bool | int = field(default=False, kw_only=True)
+    lora_rank: int | None = field(default=None, kw_only=True)
     on_corrupt: OnCorrupt = field(default="error", kw_only=True)
     layout: Layout | None = field(default=None, repr=False, kw_only=True)
 
@@ -144,6 +156,8 @@ class Audio:
         columns: one column or key whose cells are paths (as for :class:`Image`), encoded bytes, (T,) float
             arrays of ``rate``, or pairs of such an array and its own rate; None where absent.
         encoder: as for :class:`Text`; built in are ``"log_mel"`` and ``"log_mel_series"``.
+        finetune: as for :class:`Text`.
+        lora_rank: as for :class:`Text`.
         rate: samples a second of arrays that come without one.
         on_corrupt: as for :class:`Image`.
         layout: set by the data door.
@@ -151,6 +165,8 @@ class Audio:
 
     columns: Columns = None
     encoder: Any = field(default="log_mel", kw_only=True)
+    finetune: bool | int = field(default=False, kw_only=True)
+    lora_rank: int | None = field(default=None, kw_only=True)
     rate: int | None = field(default=None, kw_only=True)
     on_corrupt: OnCorrupt = field(default="error", kw_only=True)
     layout: Layout | None = field(default=None, repr=False, kw_only=True)
@@ -225,6 +241,8 @@ def _judge_settings(name: str, modality: Raw) -> None:
             f"an encoder is a name, an object with encode, a module or a callable; {who} has {encoder!r}; "
             "leave it out for the built-in one"
         )
+    if not isinstance(modality, Video):
+        _judge_finetuning(who, modality)
     if isinstance(modality, Text):
         return
     if modality.on_corrupt not in ("error", "absent"):
@@ -236,6 +254,21 @@ def _judge_settings(name: str, modality: Raw) -> None:
         raise SchemaError(f"rate is samples a second, 1 or more; {who} has {rate!r}; write for example 16000")
     if isinstance(modality, Video) and not _is_count(modality.n_frames):
         raise SchemaError(f"n_frames is 1 or more; {who} has {modality.n_frames!r}; write for example 8")
+
+
+def _judge_finetuning(who: str, modality: Text | Image | Audio) -> None:
+    finetune, rank = modality.finetune, modality.lora_rank
+    if not (isinstance(finetune, bool) or _is_count(finetune)):
+        raise SchemaError(
+            f"finetune is True, False or a number of layers, 1 or more; {who} has {finetune!r}; write True"
+        )
+    if rank is not None and not _is_count(rank):
+        raise SchemaError(f"lora_rank is 1 or more; {who} has {rank!r}; write for example 8")
+    if rank is not None and finetune is False:
+        raise SchemaError(
+            f"lora_rank is the rank of adapters on layers that are trained; {who} trains none; "
+            "write finetune=True beside it"
+        )
 
 
 def _is_count(value: Any) -> bool:

@@ -65,6 +65,11 @@ class Cells:
     series: list[ndarray] | ndarray | None = None
     raw: list[Any] | None = None
 
+    @property
+    def are_states(self) -> bool:
+        """Whether they are hidden states of a model that is fine-tuned."""
+        return self.modality.layout is not None and self.modality.layout.are_states
+
 
 @dataclass(frozen=True)
 class Table:

@@ -37,11 +37,13 @@ class Inputs:
         values: name -> (n, d) or (n, T, d) float32; zeros where absent and after a sequence's end.
         lengths: name -> (n,) int64, for series alone; 0 where absent.
         presence: (n, M) bool.
+        states: those of the names whose sequences are hidden states of a model that is fine-tuned.
     """
 
     values: dict[str, ndarray]
     lengths: dict[str, ndarray]
     presence: ndarray
+    states: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ class Inputs:
             {name: value[index] for name, value in self.values.items()},
             {name: length[index] for name, length in self.lengths.items()},
             self.presence[index],
+            self.states,
         )
 
 
@@ -169,7 +172,10 @@ class VectorTransform:
 
 @dataclass(frozen=True)
 class SeriesTransform:
-    """A Series, standardised by the mean and std over all steps of all present rows; padded with zeros."""
+    """A Series, standardised by the mean and std over all steps of all present rows; padded with zeros.
+
+    Hidden states stay as they are: the layers that take them were trained on such.
+    """
 
     scale: Scale
     kind: ClassVar[str] = "series"
@@ -185,8 +191,10 @@ class SeriesTransform:
             for i in np.flatnonzero(present):
                 yield np.asarray(sequences[i], dtype=np.float64)
 
-        first = sequences[int(np.flatnonzero(present)[0])]
-        return cls(fit_scale(blocks, first.shape[1]))
+        width = sequences[int(np.flatnonzero(present)[0])].shape[1]
+        if cells.are_states:
+            return cls(Scale(np.zeros(width), np.ones(width)))
+        return cls(fit_scale(blocks, width))
 
     @property
     def width(self) -> int:
@@ -406,7 +414,8 @@ class Preprocessor:
             values[name], length = self.transforms[name].apply(cells)
             if length is not None:
                 lengths[name] = length
-        return Inputs(values, lengths, table.presence)
+        states = frozenset(name for name, cells in table.cells.items() if cells.are_states)
+        return Inputs(values, lengths, table.presence, states)
 
     def state(self) -> tuple[dict[str, Any], dict[str, ndarray]]:
         """What was learnt, as plain JSON and as float64 arrays named ``modality.array``."""

@@ -39,6 +39,19 @@ class Encoded:
         return self.values[i] if self.lengths is None else self.values[i, : self.lengths[i]]
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """What of a pretrained model is trained with the rest.
+
+    Attributes:
+        n_layers: how many of its last layers.
+        lora_rank: rank of adapters that are trained in their stead; None for the layers themselves.
+    """
+
+    n_layers: int
+    lora_rank: int | None = None
+
+
 class Encoder(Protocol):
     """Decoded cells -> vectors or sequences; no row's output depends on another row.
 

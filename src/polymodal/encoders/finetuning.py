@@ -18,39 +18,15 @@ import torch
 from numpy import ndarray
 
 from polymodal.encoders import Medium, huggingface, resolve
-from polymodal.encoders.base import Kind, from_rows, settings_fingerprint
+from polymodal.encoders.base import Kind, Tuning, from_rows, settings_fingerprint
 from polymodal.encoders.huggingface import HuggingFace, choose_device
 from polymodal.encoders.top import KNOWN, ROWS, Top, cut, half_of
 from polymodal.errors import ConfigError, MissingExtraError
-
-DEFAULT_LAYERS = 2
-"""Layers that ``finetune=True`` trains."""
 
 _ROUNDING = 1e-6
 
 MEASURED_ROWS = 1024
 """Training rows, at most, whose pooled vectors say how the top's output is standardised."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What of a model is trained.
-
-    Attributes:
-        n_layers: how many of its last layers.
-        lora_rank: rank of adapters that are trained in their stead; None for the layers themselves.
-    """
-
-    n_layers: int
-    lora_rank: int | None = None
-
-
-def tuning_of(modality: Any) -> Tuning | None:
-    """What a declaration asks to train; None for nothing."""
-    finetune = getattr(modality, "finetune", False)
-    if finetune is False:
-        return None
-    return Tuning(DEFAULT_LAYERS if finetune is True else int(finetune), modality.lora_rank)
 
 
 def trunk(spec: Any, medium: Medium, tuning: Tuning, who: str) -> Trunk:
@@ -80,7 +56,7 @@ def trunk(spec: Any, medium: Medium, tuning: Tuning, who: str) -> Trunk:
     if kind not in KNOWN[medium] or getattr(whole.config, "add_adapter", False):
         extra = " with an adapter" if kind in KNOWN[medium] else ""
         raise ConfigError(
-            f"finetune knows the layers of {', '.join(KNOWN[medium])} for {medium}; {who} is a {kind}{extra}; "
+            f"finetune knows the layers of {', '.join(KNOWN[medium])}; {who} is a {kind}{extra}; "
             "leave finetune out, or choose another model"
         )
     if tuning.n_layers > (n_layers := half_of(whole.config, medium).num_hidden_layers):

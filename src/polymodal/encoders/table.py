@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
@@ -15,11 +15,17 @@ from polymodal.data.cells import Place
 from polymodal.data.door import Cells, Table, refuse_never_present
 from polymodal.data.raw import Unreadable, settle
 from polymodal.encoders import Medium, resolve
-from polymodal.encoders.base import Kind, learns
+from polymodal.encoders.base import Kind, Tuning, learns
 from polymodal.encoders.decoding import Corrupt
 from polymodal.encoders.work import Rows, Step, attempt, decoder, encode, medium_of, nothing
 from polymodal.errors import CheckpointError, ConfigError, DataError
-from polymodal.schema import RAW, Raw, Series, Vector, encoder_from_json, encoder_to_json
+from polymodal.schema import RAW, Raw, Series, Vector, Video, encoder_from_json, encoder_to_json
+
+if TYPE_CHECKING:
+    from polymodal.batch import Input
+
+TUNED_LAYERS = 2
+"""Layers that ``finetune=True`` trains."""
 
 
 class Encoders:
@@ -94,7 +100,33 @@ class Encoders:
         entry.shape = found.shape or entry.shape or (entry.encoder.kind, entry.encoder.d_out)
         present = cells.present.copy()
         present[rows[list(found.corrupt)]] = False
-        return _cells(modality, present, rows, found, *entry.shape)
+        encoded = _cells(modality, present, rows, found, *entry.shape)
+        return encoded if entry.tuning is None else _states(encoded)
+
+    # ---- fine-tuning -----------------------------------------------------------------------------------
+
+    def inputs(self, inputs: Sequence[Input], table: Table | None = None) -> tuple[Input, ...]:
+        """The modalities as a method sees them: with the last layers of those models that are fine-tuned.
+
+        Args:
+            inputs: as the preprocessor found them.
+            table: the encoded training rows; None where the method's weights are to be loaded.
+
+        Raises:
+            ConfigError: the rows came encoded, and what encoded them is not here.
+        """
+        return tuple(self._with_top(own, None if table is None else table.cells[own.name]) for own in inputs)
+
+    def _with_top(self, own: Input, cells: Cells | None) -> Input:
+        entry = self._entries.get(own.name)
+        if entry is not None and entry.tuning is not None:
+            return replace(own, top=entry.encoder.top(None if cells is None else _present_states(cells)))
+        if cells is not None and cells.are_states:
+            raise ConfigError(
+                f"fine-tuning begins with raw cells; {own.name!r} came encoded; pass X itself: its cells are "
+                "encoded once, and read from the cache after that"
+            )
+        return own
 
     # ---- saved models ----------------------------------------------------------------------------------
 
@@ -158,6 +190,18 @@ def _cells(modality: Raw, present: ndarray, rows: ndarray, found: Rows, kind: Ki
     return Cells(Vector(modality.columns, layout=layout), present, numeric=numeric)
 
 
+def _states(cells: Cells) -> Cells:
+    """The same cells, marked as hidden states."""
+    modality = cells.modality
+    assert modality.layout is not None
+    return replace(cells, modality=replace(modality, layout=replace(modality.layout, are_states=True)))
+
+
+def _present_states(cells: Cells) -> list[ndarray]:
+    assert cells.series is not None
+    return [cells.series[i] for i in np.flatnonzero(cells.present)]
+
+
 @dataclass
 class _Entry:
     """The encoder of one modality.
@@ -166,18 +210,22 @@ class _Entry:
         spec: what the declaration said.
         medium: what the cells are.
         encoder: ready to encode.
+        tuning: what of it is trained; None for nothing.
         shape: kind and width of what it returned; None before its first cell.
     """
 
     spec: Any
     medium: Medium
     encoder: Any
+    tuning: Tuning | None = None
     shape: tuple[Kind, int] | None = None
 
     def state(self) -> tuple[dict[str, Any], dict[str, ndarray]]:
         settings, learnt = self.encoder.state() if learns(self.encoder) else ({}, {})
         kind, width = self.shape or (self.encoder.kind, self.encoder.d_out)
         known = {"encoder": encoder_to_json(self.spec), "medium": self.medium, "kind": kind, "width": width}
+        if self.tuning is not None:
+            known["tuning"] = asdict(self.tuning)
         return known | {"fingerprint": self.encoder.fingerprint(), "settings": settings}, learnt
 
 
@@ -186,7 +234,8 @@ def _fitted(name: str, cells: Cells, first_row: int) -> _Entry:
     assert isinstance(modality, RAW)
     assert cells.raw is not None
     medium = medium_of(modality)
-    encoder: Any = resolve(modality.encoder, medium)
+    tuning = _tuning_of(modality)
+    encoder = _ready(modality.encoder, medium, tuning, f"{medium} {name!r}")
     if learns(encoder):
         encoder = copy.deepcopy(encoder)  # a user's object may be in the declaration of another model too
         rows = np.flatnonzero(cells.present)
@@ -194,12 +243,28 @@ def _fitted(name: str, cells: Cells, first_row: int) -> _Entry:
         corrupt = {k: str(own) for k, own in enumerate(decoded) if isinstance(own, Corrupt)}
         _report(name, cells, rows, corrupt, first_row)
         encoder = encoder.fit([own for own in decoded if not isinstance(own, Corrupt)])
-    return _Entry(modality.encoder, medium, encoder)
+    return _Entry(modality.encoder, medium, encoder, tuning)
+
+
+def _tuning_of(modality: Raw) -> Tuning | None:
+    """What a declaration asks to train; None for nothing."""
+    if isinstance(modality, Video) or modality.finetune is False:
+        return None
+    return Tuning(TUNED_LAYERS if modality.finetune is True else int(modality.finetune), modality.lora_rank)
+
+
+def _ready(spec: Any, medium: Medium, tuning: Tuning | None, who: str) -> Any:
+    if tuning is None:
+        return resolve(spec, medium)
+    from polymodal.encoders.finetuning import trunk
+
+    return trunk(spec, medium, tuning, who)
 
 
 def _entry_from(own: Mapping[str, Any], arrays: Mapping[str, ndarray], given: Mapping[str, Any]) -> _Entry:
     spec = encoder_from_json(own["encoder"], own["name"], given)
-    encoder: Any = resolve(spec, own["medium"])
+    tuning = Tuning(**own["tuning"]) if "tuning" in own else None
+    encoder = _ready(spec, own["medium"], tuning, f"{own['medium']} {own['name']!r}")
     if learns(encoder):
         prefix = f"{own['name']}."
         learnt = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
@@ -209,7 +274,7 @@ def _entry_from(own: Mapping[str, Any], arrays: Mapping[str, ndarray], given: Ma
             f"a model predicts with the encoder of its training; {_called(spec)} of {own['name']!r} has "
             "other weights, another version or other settings here; take the one of training, or train again"
         )
-    return _Entry(spec, own["medium"], encoder, (own["kind"], int(own["width"])))
+    return _Entry(spec, own["medium"], encoder, tuning, (own["kind"], int(own["width"])))
 
 
 def _called(spec: Any) -> str:

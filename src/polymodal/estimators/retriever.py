@@ -194,9 +194,10 @@ class PgMRetriever(TrainedEstimator):
         everything = to_batch(preprocessor.transform(table), labels)
         held, kept, rule = self._validation_rows(pairs, seed, groups)
 
+        sources = encoders.inputs(preprocessor.inputs, table)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            method = self._new_method(preprocessor, labels)
+            method = self._new_method(sources, labels)
         self.history_ = training.fit(
             method,
             everything.rows(torch.from_numpy(kept)) if len(held) else everything,

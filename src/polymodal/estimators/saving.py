@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from polymodal import checkpoint, methods, training
-from polymodal.batch import Task
-from polymodal.data.preprocessing import Preprocessor
+from polymodal.batch import Input, Task
 from polymodal.encoders import keeping
 from polymodal.errors import CheckpointError
 from polymodal.estimators.calibrated import Calibration
@@ -74,6 +73,9 @@ def describe(estimator: TrainedEstimator) -> dict[str, Any]:
         "feature_names_in": [str(name) for name in getattr(estimator, "feature_names_in_", [])] or None,
         "stopping_rule": estimator.stopping_rule_,
         "labelled_fraction": estimator.labelled_fraction_,
+        "presence": [
+            {"modalities": list(subset), "rows": n} for subset, n in getattr(estimator, "presence_", {}).items()
+        ],
         "history": json_history(estimator.history_),
     }
 
@@ -130,7 +132,8 @@ def restore(
     config = saved.config
     reading = keeping.from_state(saved.preprocessing, saved.preprocessing_arrays, encoders)
     estimator.encoders_, estimator.preprocessor_ = reading
-    estimator.method_ = restored_method(saved, estimator.preprocessor_).to(training.choose_device(device))
+    sources = estimator.encoders_.inputs(estimator.preprocessor_.inputs)
+    estimator.method_ = restored_method(saved, sources).to(training.choose_device(device))
     estimator.modalities_ = from_json(config["modalities"], encoders)
     estimator.prior_ = estimator.method_.prior.detach().cpu().numpy().astype(np.float64)
     estimator.floors_ = {name: restored_floor(saved, name) for name in FLOORS if name in config["floors"]}
@@ -138,8 +141,10 @@ def restore(
     estimator.n_iter_ = len(estimator.history_)
     estimator.stopping_rule_ = config["stopping_rule"]
     estimator.labelled_fraction_ = config["labelled_fraction"]
+    patterns = config.get("presence", [])  # models of before have no word for it, nor for the next
+    estimator.presence_ = {tuple(pattern["modalities"]): pattern["rows"] for pattern in patterns}
     estimator.classes_ = classes_from_json(config["classes"])
-    if config.get("calibration") is not None:  # models of before have no word for it
+    if config.get("calibration") is not None:
         calibration = Calibration.from_state(config["calibration"], _arrays_of(saved, CALIBRATION))
         estimator.calibration_ = calibration
     if config["n_features_in"] is not None:
@@ -149,12 +154,12 @@ def restore(
     return estimator
 
 
-def restored_method(saved: checkpoint.Saved, preprocessor: Preprocessor) -> Method:
+def restored_method(saved: checkpoint.Saved, inputs: Sequence[Input]) -> Method:
     """The trained module, without what only training needs, in evaluation mode."""
     config = saved.config
     cls = methods.get(config["method"])
     settings = methods.configure(cls, config["method_config"])
-    method = cls(preprocessor.inputs, Task(**config["task"]), settings)
+    method = cls(inputs, Task(**config["task"]), settings)
     method.drop_training_parts()
     try:
         method.load_state_dict(

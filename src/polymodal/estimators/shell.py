@@ -19,7 +19,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from polymodal import methods, prediction, training
-from polymodal.batch import Batch, Task, TaskKind
+from polymodal.batch import Batch, Input, Task, TaskKind
+from polymodal.calibration import pattern_counts
 from polymodal.data import door, splits
 from polymodal.data.labels import Labels
 from polymodal.data.preprocessing import Inputs, Preprocessor
@@ -27,6 +28,7 @@ from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
 from polymodal.estimators.report import subset_table
+from polymodal.evaluation import Subset
 from polymodal.methods.base import Method
 from polymodal.methods.floors import FLOORS, Floor
 from polymodal.progress import progress
@@ -106,6 +108,7 @@ class TrainedEstimator(BaseEstimator):
     history_: list[dict[str, Any]]
     stopping_rule_: str
     labelled_fraction_: float
+    presence_: dict[Subset, int]
 
     # ---- what a subclass says ----
 
@@ -126,11 +129,11 @@ class TrainedEstimator(BaseEstimator):
         params = self.get_params(deep=False)
         return training.TrainingConfig(**{k: params[k] for k in self._training_settings if k in params})
 
-    def _new_method(self, preprocessor: Preprocessor, labels: Labels) -> Method:
+    def _new_method(self, inputs: Sequence[Input], labels: Labels) -> Method:
         cls = methods.get(self._method_name())
         n_outputs = 1 if labels.classes is None else len(labels.classes)
         return cls(
-            preprocessor.inputs,
+            inputs,
             Task(labels.kind, n_outputs),
             methods.configure(cls, self._method_settings()),
         )
@@ -293,9 +296,10 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             held = everything.rows(torch.from_numpy(held_out))
 
         device = training.choose_device(self.device)
+        sources = encoders.inputs(preprocessor.inputs, table)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            method = self._new_method(preprocessor, labels)
+            method = self._new_method(sources, labels)
         self.history_ = training.fit(
             method,
             everything if len(train_rows) == table.n_rows else everything.rows(torch.from_numpy(train_rows)),
@@ -310,6 +314,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         method.drop_training_parts()
         self.stopping_rule_ = rule
         self._keep(method, encoders, preprocessor, schema, labels, X)
+        self.presence_ = pattern_counts(table.presence, tuple(schema))
         self.floors_ = self._fit_floors(table, labels, seed) if self.floors else {}
         return self
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from polymodal.batch import Batch
 from polymodal.checkpoint import save_checkpoint
+from polymodal.encoders.top import Top
 from polymodal.errors import TrainingError, TrainingWarning
-from polymodal.methods.base import Method, Stage, Step
+from polymodal.methods.base import Method, ParameterGroup, Stage, Step
 from polymodal.progress import progress
 from polymodal.training.log import written
 from polymodal.training.precision import Precision
@@ -143,12 +144,25 @@ def n_epochs(stage: Stage, config: TrainingConfig) -> int:
 
 def make_optimizer(method: Method, stage: Stage) -> torch.optim.AdamW:
     """A fresh AdamW over what a stage trains; gradients of everything else are switched off."""
-    groups = [{"weight_decay": WEIGHT_DECAY, **group} for group in method.trainable(stage)]
-    groups = [{**group, "params": list(group["params"]), "full_lr": group["lr"]} for group in groups]
+    groups = [{"weight_decay": WEIGHT_DECAY, **group} for group in slowed(method, method.trainable(stage))]
+    groups = [{**group, "full_lr": group["lr"]} for group in groups]
     trained = {id(p) for group in groups for p in group["params"]}
     for p in method.parameters():
         p.requires_grad_(id(p) in trained)
     return torch.optim.AdamW(groups, fused=True)
+
+
+def slowed(method: Method, groups: Iterable[ParameterGroup]) -> Iterator[ParameterGroup]:
+    """The groups with pretrained layers in groups of their own, at their own part of the learning rate."""
+    tops = [module for module in method.modules() if isinstance(module, Top)]
+    parts = {id(p): part for top in tops for p, part in top.learning_rates()}
+    for group in groups:
+        by_part: dict[float, list[Tensor]] = {1.0: []}
+        for p in group["params"]:
+            by_part.setdefault(parts.get(id(p), 1.0), []).append(p)
+        for part, params in by_part.items():
+            if params and part > 0:  # 0: what adapters stand in for
+                yield {**group, "params": params, "lr": part * group["lr"]}
 
 
 def run_epoch(run: Run, stage: Stage, epoch: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

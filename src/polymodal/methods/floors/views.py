@@ -57,12 +57,25 @@ def summarise_series(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.where((lengths > 0)[:, None], summary, 0.0)
 
 
+def mean_of_steps(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(n, d): the mean of each sequence (n, T, d) over its (n,) lengths; zeros where the length is 0."""
+    inside = np.arange(values.shape[1])[None, :] < lengths[:, None]
+    total = np.where(inside[:, :, None], values, 0.0).sum(axis=1, dtype=np.float64)
+    return total / np.maximum(lengths, 1)[:, None]
+
+
 def to_matrices(inputs: Inputs) -> Views:
-    """Prepared modalities, sequences summarised."""
-    values = {
-        name: summarise_series(value, inputs.lengths[name]) if value.ndim == 3 else value.astype(np.float64)
-        for name, value in inputs.values.items()
-    }
+    """Prepared modalities, sequences summarised.
+
+    Of a model that is fine-tuned a floor sees the mean of the hidden states below the trained layers.
+    """
+    values = {}
+    for name, value in inputs.values.items():
+        if value.ndim == 2:
+            values[name] = value.astype(np.float64)
+        else:
+            summarise = mean_of_steps if name in inputs.states else summarise_series
+            values[name] = summarise(value, inputs.lengths[name])
     return Views(values, inputs.presence)
 
 
