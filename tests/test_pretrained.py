@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 import torch
@@ -11,10 +13,10 @@ import torch
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
 
-from polymodal import encoders  # noqa: E402
+from polymodal import MethodClassifier, Text, encoders, load  # noqa: E402
 from polymodal.encoders import huggingface  # noqa: E402
 from polymodal.encoders.huggingface import HuggingFace  # noqa: E402
-from polymodal.errors import ConfigError  # noqa: E402
+from polymodal.errors import CheckpointError, ConfigError  # noqa: E402
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "sits", "runs", "and", "</s>"]
@@ -288,6 +290,22 @@ def test_a_fingerprint_is_that_of_the_files(folders, tmp_path):
     assert HuggingFace(tmp_path, "Text").fingerprint() == own
     (tmp_path / "tokenizer.json").write_text("{}")
     assert HuggingFace(tmp_path, "Text").fingerprint() != own
+
+
+def test_a_model_finds_its_encoder_in_a_folder_that_was_moved(folders, tmp_path):
+    rows, labels = pd.DataFrame({"t": TEXTS * 20}), np.arange(20 * len(TEXTS)) % 2
+    shutil.copytree(folders["bert"], tmp_path / "here")
+    modalities = {"t": Text(encoder=f"hf:{tmp_path / 'here'}")}
+    model = MethodClassifier("robult", modalities, settings={"d_latent": 8}, max_epochs=1, floors=False)
+    model.fit(rows, labels).save(tmp_path / "model")
+    expected = model.predict_proba(rows)
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(ConfigError, match="could not be loaded"):
+        load(tmp_path / "model")
+    back = load(tmp_path / "model", device="cpu", encoders={"t": f"hf:{tmp_path / 'there'}"})
+    np.testing.assert_array_equal(back.predict_proba(rows), expected)
+    with pytest.raises(CheckpointError, match=r"the encoder of its training; .* has other weights"):
+        load(tmp_path / "model", encoders={"t": f"hf-sequence:{tmp_path / 'there'}"})
 
 
 def test_what_cannot_be_loaded_is_one_sentence(folders, tmp_path):
