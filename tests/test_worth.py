@@ -26,7 +26,7 @@ TRAIN, HELD, TEST = slice(0, 500), slice(500, 1100), slice(1100, 1700)
 
 
 def rows(n=1700, seed=0):
-    """The class is in b for one half of the rows and in c for the other; a tells which half, and little else."""
+    """The class is in b for one half of the rows and in c for the other; a tells which."""
     random = np.random.default_rng(seed)
     y, half = random.integers(0, 2, (2, n))
     X = {name: random.normal(size=(n, width)) for name, width in (("a", 4), ("b", 3), ("c", 3))}
