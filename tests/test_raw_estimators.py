@@ -29,6 +29,7 @@ from polymodal.data import door, tables
 from polymodal.encoders import Encoded
 from polymodal.encoders.module import ModuleEncoder
 from polymodal.errors import CheckpointError, ConfigError, DataError, PresenceWarning
+from polymodal.estimators import shell
 from polymodal.methods.floors import FLOORS
 from polymodal.methods.floors.retrieval import CCARetriever
 
@@ -254,19 +255,28 @@ def test_damaged_files_are_refused_with_their_rows(damaged):
         model.fit(damaged[2:], damaged.label[2:])
 
 
-def test_damaged_files_count_as_absent_where_asked(damaged):
+def test_damaged_files_count_as_absent_where_asked(damaged, monkeypatch):
     modalities = {"poster": Image(on_corrupt="absent"), "facts": Tabular(["year"])}
     settings = {"d_latent": 8}
-    with pytest.warns(PresenceWarning, match=r"2 of \d+ rows of Image 'poster' cannot be read") as said:
+    with pytest.warns(PresenceWarning, match=r"4 of \d+ rows of Image 'poster' cannot be read") as said:
         model = MethodClassifier("robult", modalities, settings=settings, **QUICK).fit(damaged, damaged.label)
-    assert len(said) == 2  # what the door sees, and what the decoder sees
+    assert len(said) == 1  # of what the door sees and what the decoder sees
     emptied = damaged.copy()
     emptied.loc[:3, "poster"] = None
     expected = model.predict_proba(emptied)
-    with pytest.warns(PresenceWarning):
+    with pytest.warns(PresenceWarning) as said:
         np.testing.assert_array_equal(model.predict_proba(damaged), expected)
-    with pytest.warns(PresenceWarning):
+    assert len(said) == 1
+    with pytest.warns(PresenceWarning) as said:
         assert np.isnan(model.branch_predictions(damaged)["poster"][:4]).all()
+    assert len(said) == 1
+    with pytest.warns(PresenceWarning) as said:
+        model.subset_report(damaged, damaged.label)
+    assert len(said) == 1
+    monkeypatch.setattr(shell, "ROWS_PER_CHUNK", 3)
+    with pytest.warns(PresenceWarning, match=rf"4 of {len(damaged)} rows .* row 1 .* row 3 ") as said:
+        np.testing.assert_allclose(model.predict_proba(damaged), expected, atol=1e-5)
+    assert len(said) == 1
 
 
 def test_a_modality_that_is_damaged_throughout_is_refused(tmp_path):

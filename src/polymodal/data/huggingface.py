@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from polymodal.data.raw import Stored
+from polymodal.data.stored import Stored
 from polymodal.data.tables import with_arrays
 from polymodal.errors import DataError
 

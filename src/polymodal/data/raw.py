@@ -2,7 +2,7 @@
 
 A cell is absent where it is None, NaN or NaT, and then nobody looks behind it. Files are asked for their
 status alone: what is no file, or may not be read, is found here; what cannot be decoded, by the encoders,
-which report it through :func:`settle` too.
+which report it through :mod:`polymodal.data.unreadable` too.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 import re
 import stat
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,54 +21,12 @@ import pandas as pd
 from numpy import ndarray
 
 from polymodal.data.cells import Place, is_missing, refuse_container
-from polymodal.errors import CellTypeError, DataError, PresenceWarning
-from polymodal.schema import Audio, Image, OnCorrupt, Raw, Text, Video
-
-N_SHOWN = 5
-"""Unreadable rows that an error or a warning names."""
+from polymodal.data.stored import Stored
+from polymodal.data.unreadable import Unreadable, settle
+from polymodal.errors import CellTypeError, DataError
+from polymodal.schema import Audio, Image, Raw, Text, Video
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|(https?|s3|gs|hf|file):/", re.IGNORECASE)  # a Path joins slashes
-
-LONGEST_PATH = 200
-"""Characters of a path that they show whole: what was meant as a text may stand where paths are expected."""
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A present cell of which nothing can be made.
-
-    Attributes:
-        row: its number in the table, from 0.
-        cell: a path, bytes, an array or an image.
-        reason: why, in words that follow its path.
-    """
-
-    row: int
-    cell: Any
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Stored:
-    """A file inside an Arrow table, which is read when it is decoded.
-
-    Attributes:
-        column: the table's column of bytes, usually memory-mapped.
-        row: its number there.
-        size: in bytes.
-    """
-
-    column: Any
-    row: int
-    size: int
-
-    def __repr__(self) -> str:
-        return f"a file of {self.size} bytes"
-
-    def read(self) -> bytes:
-        """Its content."""
-        content: bytes = self.column[self.row].as_py()
-        return content
 
 
 # ---- reading -----------------------------------------------------------------------------------------
@@ -103,47 +60,6 @@ def read(value: Any, place: Place, modality: Raw) -> tuple[list[Any], ndarray]:
     if not isinstance(modality, Text):
         settle(unreadable, len(rows), place, modality.on_corrupt)
     return cells, np.array([cell is not None for cell in cells], dtype=bool)
-
-
-def settle(unreadable: Sequence[Unreadable], n_rows: int, place: Place, on_corrupt: OnCorrupt) -> None:
-    """Say which cells cannot be read: as an error, or as a warning where they count as absent.
-
-    Args:
-        unreadable: those cells; without any, nothing is said.
-        n_rows: rows of the table.
-        place: for the sentence.
-        on_corrupt: of the modality.
-
-    Raises:
-        DataError: ``on_corrupt`` is ``"error"``; it lists up to five rows.
-    """
-    if not unreadable:
-        return
-    listed = ", ".join(f"{place.row(u.row)} ({_words(u.cell)}: {u.reason})" for u in unreadable[:N_SHOWN])
-    if len(unreadable) > N_SHOWN:
-        listed += f" and {len(unreadable) - N_SHOWN} more"
-    if on_corrupt == "absent":
-        warnings.warn(
-            f"{len(unreadable)} of {n_rows} rows of {place.who} cannot be read and count as absent: {listed}",
-            PresenceWarning,
-            stacklevel=2,
-        )
-        return
-    raise DataError(
-        f"what a cell points to can be read; {len(unreadable)} of {n_rows} rows of {place.who} cannot: "
-        f"{listed}; correct them, write None where a row has none, or declare "
-        f'{place.kind}(..., on_corrupt="absent")'
-    )
-
-
-def _words(cell: Any) -> str:
-    if isinstance(cell, str | Path):
-        words = str(cell)
-        words = words if words.isprintable() and words == words.strip() and words else repr(words)
-        return words if len(words) <= LONGEST_PATH else f"{words[:80]}...{words[-80:]}"
-    if isinstance(cell, bytes | Stored):
-        return f"{len(cell) if isinstance(cell, bytes) else cell.size} bytes"
-    return type(cell).__name__
 
 
 def _rows(value: Any, place: Place) -> list[Any]:

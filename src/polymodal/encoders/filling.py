@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from polymodal.data import door
+from polymodal.data.unreadable import said_once
 from polymodal.encoders import cache, resolve
 from polymodal.encoders.base import learns
 from polymodal.encoders.table import Encoders
@@ -35,6 +36,7 @@ class Filled:
     width: int
 
 
+@said_once()
 def fill(
     X: Any,
     modalities: Mapping[str, Raw],

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from polymodal.data.cells import Place
 from polymodal.data.door import Cells, Table, refuse_never_present
-from polymodal.data.raw import Unreadable, settle
+from polymodal.data.unreadable import Unreadable, settle
 from polymodal.encoders import Medium, resolve
 from polymodal.encoders.base import Kind, Tuning, learns
 from polymodal.encoders.decoding import Corrupt

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from polymodal.data.raw import Stored
+from polymodal.data.stored import Stored
 from polymodal.encoders import Medium, decoding
 from polymodal.encoders import cache as disk
 from polymodal.encoders.base import Encoded, Encoder, Kind, learns, settings_fingerprint

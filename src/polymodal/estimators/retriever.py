@@ -16,6 +16,7 @@ from polymodal import methods, retrieval, training
 from polymodal.data import door
 from polymodal.data.labels import Labels, known_classes, read_classes
 from polymodal.data.preprocessing import Preprocessor
+from polymodal.data.unreadable import said_once
 from polymodal.errors import ConfigError, DataError
 from polymodal.estimators.settings import settings_of
 from polymodal.estimators.shell import MIN_VALIDATION_ROWS, TrainedEstimator, to_batch
@@ -187,7 +188,8 @@ class PgMRetriever(TrainedEstimator):
         settings = self._judged_settings()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         schema = door.bind(X, self.modalities)
-        encoders, table = self._encode(door.read(X, schema, fitting=True))
+        with said_once():
+            encoders, table = self._encode(door.read(X, schema, fitting=True))
         pairs = judged_pairs(table.presence, tuple(schema))
         labels = self._read_labels(y, table.n_rows)
         preprocessor = Preprocessor().fit(table)

@@ -24,6 +24,7 @@ from polymodal.calibration import pattern_counts
 from polymodal.data import door, splits
 from polymodal.data.labels import Labels
 from polymodal.data.preprocessing import Inputs, Preprocessor
+from polymodal.data.unreadable import said_once
 from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
@@ -180,7 +181,8 @@ class TrainedEstimator(BaseEstimator):
         return self._read(X) if any(isinstance(m, RAW) for m in self.modalities_.values()) else X
 
     def _read(self, X: Any, first_row: int = 0) -> door.Table:
-        return self.encoders_.transform(door.read(X, self.modalities_, first_row=first_row))
+        with said_once():
+            return self.encoders_.transform(door.read(X, self.modalities_, first_row=first_row))
 
     def _inputs_in_chunks(self, X: Any) -> Iterator[Inputs]:
         n = door.n_rows(X)
@@ -210,9 +212,10 @@ class TrainedEstimator(BaseEstimator):
         check_is_fitted(self)
         device = next(self.method_.parameters()).device
         chunks, presence = [], []
-        for inputs in self._inputs_in_chunks(X):
-            chunks.append(prediction.latents(self.method_, to_batch(inputs), names, device=device))
-            presence.append(inputs.presence)
+        with said_once():
+            for inputs in self._inputs_in_chunks(X):
+                chunks.append(prediction.latents(self.method_, to_batch(inputs), names, device=device))
+                presence.append(inputs.presence)
         return {name: _joined([chunk[name] for chunk in chunks]) for name in names}, _joined(presence)
 
     # ---- keeping ----
@@ -279,9 +282,10 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         settings = self._judged_settings()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         schema = door.bind(X, self.modalities)
-        table = door.read(X, schema, fitting=True)
-        labels = self._read_labels(y, table.n_rows)
-        encoders, table = self._encode(table)
+        with said_once():
+            table = door.read(X, schema, fitting=True)
+            labels = self._read_labels(y, table.n_rows)
+            encoders, table = self._encode(table)
         preprocessor = Preprocessor().fit(table)
         inputs = preprocessor.transform(table)
         monitor = None if y_monitor is None else self._monitor(y_monitor, labels)
@@ -378,7 +382,8 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         labels: Labels,
     ) -> Batch:
         X, y = validation
-        table = encoders.transform(door.read(X, schema))
+        with said_once():
+            table = encoders.transform(door.read(X, schema))
         return to_batch(
             preprocessor.transform(table), self._labels_like(y, table.n_rows, labels.kind, labels.classes)
         )
@@ -404,11 +409,12 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         check_is_fitted(self)
         device = next(self.method_.parameters()).device
         values, parts, presence = [], [], []
-        for inputs in self._inputs_in_chunks(X):
-            value, part = prediction.predict(self.method_, to_batch(inputs), device=device)
-            values.append(value)
-            parts.append(part if branches else None)
-            presence.append(inputs.presence)
+        with said_once():
+            for inputs in self._inputs_in_chunks(X):
+                value, part = prediction.predict(self.method_, to_batch(inputs), device=device)
+                values.append(value)
+                parts.append(part if branches else None)
+                presence.append(inputs.presence)
         result = Predictions(_joined(values), None if parts[0] is None else _joined(parts), _joined(presence))
         if warn and (empty := int((~result.presence.any(axis=1)).sum())):
             warnings.warn(

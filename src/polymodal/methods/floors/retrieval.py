@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from polymodal.data import door
 from polymodal.data.labels import read_classes
 from polymodal.data.preprocessing import Preprocessor
+from polymodal.data.unreadable import said_once
 from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError
 from polymodal.methods.floors.linear import Linear, fit_linear
@@ -61,6 +62,7 @@ class RetrievalFloor(BaseEstimator):
         """(n, d) standardised columns of one modality into the common space, of any length."""
         raise NotImplementedError
 
+    @said_once()
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn a common space.
 
@@ -82,6 +84,7 @@ class RetrievalFloor(BaseEstimator):
         self._learn(self.scaling_(raw), target)
         return self
 
+    @said_once()
     def embed(self, X: Any, modality: str) -> np.ndarray:
         """Rows of one modality in the common space: (n, d) of unit length, NaN where it is absent.
 

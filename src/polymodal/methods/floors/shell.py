@@ -18,6 +18,7 @@ from polymodal.batch import TaskKind
 from polymodal.data import door
 from polymodal.data.labels import Labels, read_classes, read_label_sets, read_values
 from polymodal.data.preprocessing import Preprocessor
+from polymodal.data.unreadable import said_once
 from polymodal.encoders import keeping
 from polymodal.encoders.table import Encoders
 from polymodal.errors import CheckpointError, ConfigError, PresenceWarning
@@ -88,6 +89,7 @@ class Floor(BaseEstimator):
 
     # ---- learning ----
 
+    @said_once()
     def fit(self, X: Any, y: Any) -> Self:
         """Learn from the labelled rows; the self-training floors from all.
 
@@ -146,6 +148,7 @@ class Floor(BaseEstimator):
         check_is_fitted(self)
         return self._read(X) if any(isinstance(m, RAW) for m in self.modalities_.values()) else X
 
+    @said_once()
     def _read(self, X: Any) -> door.Table:
         return self.encoders_.transform(door.read(X, self.modalities_))
 
