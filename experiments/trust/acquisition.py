@@ -5,10 +5,10 @@
 Writes acquisition.json beside this file; a minute on one thread. Robult, 30 epochs, 3 seeds. ``halves`` is
 synthetic: the class is in b for one half of the rows and in c for the other, and a tells which half. mfeat
 has 5 % of its labels, htad all. Half of the held-out rows calibrate, complete; the others lose each input
-with probability 0.5 (of ``halves``, b and c) and are measured. For each row and input that it lacks, the expected
-decrease of the log loss stands against the observed one: as a correlation over all of these pairs, and as the
-share of variance that it explains beyond the observed mean of each input. Then, of rows that lack two inputs
-or more (htad has two), the mean decrease by getting one of them, chosen
+with probability 0.5 (of ``halves``, b and c) and are measured. For each row and input that it lacks, the
+expected decrease of the log loss stands against the observed one: as a correlation over all of these pairs,
+and as the share of variance that it explains beyond the observed mean of each input. Then, of rows that
+lack two inputs or more (htad has two), the mean decrease by getting one of them, chosen
 
 - ``by row``: the first in rank;
 - ``by pattern``: the one that is expected to bring most on average over the rows of this pattern;
