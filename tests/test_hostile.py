@@ -238,6 +238,13 @@ def test_paths_of_digits_are_kept_as_they_are_written(tmp_path, capsys):
     assert tables.read(tmp_path / "t.csv")["p"].tolist()[0] == 7.0
 
 
+def test_rows_by_name_are_a_frame_to_be():
+    rows = [{"t": "a"}, {"t": "b"}]
+    with pytest.raises(DataError, match=r"a list of rows by name came; pass pandas\.DataFrame\(X\)"):
+        door.bind(rows, {"t": Text()})
+    assert encoded(pd.DataFrame(rows), {"t": Text()}).presence.all()
+
+
 def test_a_set_has_no_order():
     with pytest.raises(DataError, match="Text 't' needs one cell a row; set came"):
         encoded({"t": {"a", "b"}}, {"t": Text()})

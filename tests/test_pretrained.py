@@ -306,6 +306,8 @@ def test_a_model_finds_its_encoder_in_a_folder_that_was_moved(folders, tmp_path)
     np.testing.assert_array_equal(back.predict_proba(rows), expected)
     with pytest.raises(CheckpointError, match=r"the encoder of its training; .* has other weights"):
         load(tmp_path / "model", encoders={"t": f"hf-sequence:{tmp_path / 'there'}"})
+    with pytest.raises(ConfigError, match="encoders are given by modality; str came; write"):
+        load(tmp_path / "model", encoders=f"hf:{tmp_path / 'there'}")
 
 
 def test_what_cannot_be_loaded_is_one_sentence(folders, tmp_path):

@@ -327,6 +327,7 @@ BAD_DECLARATIONS = {
     "a pattern of two": (Text("*"), "a raw modality is one column"),
     "no encoder": (Text("t", encoder=None), "an encoder is a name, .*; Text 'x' has None"),
     "an empty name": (Text("t", encoder=""), "Text 'x' has ''"),
+    "an encoder's class": (Text("t", encoder=dict), "Text 'x' has <class 'dict'>"),
     "on_corrupt": (Image("t", on_corrupt="skip"), "on_corrupt is .*; Image 'x' has 'skip'"),
     "rate": (Audio("t", rate=0), "rate is samples a second, 1 or more; Audio 'x' has 0"),
     "frames": (Video("t", n_frames=2.5), "n_frames is 1 or more; Video 'x' has 2.5"),

@@ -235,7 +235,7 @@ def judge_declaration(modalities: object) -> dict[str, Modality]:
 def _judge_settings(name: str, modality: Raw) -> None:
     """The encoder, the rate, the number of frames and ``on_corrupt`` of a raw modality."""
     who, encoder = f"{type(modality).__name__} {name!r}", modality.encoder
-    is_object = not isinstance(encoder, str) and (callable(encoder) or hasattr(encoder, "encode"))
+    is_object = not isinstance(encoder, str | type) and (callable(encoder) or hasattr(encoder, "encode"))
     if not (is_object or (isinstance(encoder, str) and encoder)):
         raise SchemaError(
             f"an encoder is a name, an object with encode, a module or a callable; {who} has {encoder!r}; "

@@ -168,6 +168,11 @@ def _plain(X: Any, source: Source) -> Any:
 
 def _judge_array(X: Any) -> ndarray:
     """A bare array: two dimensions, at least one row and one column."""
+    if isinstance(X, list | tuple) and X and all(isinstance(row, Mapping) for row in X):
+        raise DataError(
+            "X is a DataFrame, a mapping of arrays or a 2-D array; a list of rows by name came; "
+            "pass pandas.DataFrame(X)"
+        )
     if X is None or isinstance(X, str | bytes):
         raise DataError(f"X is a DataFrame, a mapping of arrays or a 2-D array; {X!r} came; pass one of them")
     try:

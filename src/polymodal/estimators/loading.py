@@ -52,13 +52,17 @@ def load(
             "load it with the version of polymodal that wrote it"
         )
     params = dict(saved.config["params"])
-    _refuse_unknown(encoders or {}, saved.config["modalities"])
+    _refuse_unknown({} if encoders is None else encoders, saved.config["modalities"])
     if params["modalities"] is not None:
         params["modalities"] = from_json(params["modalities"], encoders)
     return saving.restore(known[name](**params), saved, device, encoders)
 
 
 def _refuse_unknown(encoders: Mapping[str, Any], modalities: list[dict[str, Any]]) -> None:
+    if not isinstance(encoders, Mapping):
+        raise ConfigError(
+            f"encoders are given by modality; {type(encoders).__name__} came; write encoders={{name: encoder}}"
+        )
     raw = [entry["name"] for entry in modalities if "encoder" in entry.get("settings", {})]
     for name in encoders:
         if name not in raw:
