@@ -61,7 +61,8 @@ def load(
 def _refuse_unknown(encoders: Mapping[str, Any], modalities: list[dict[str, Any]]) -> None:
     if not isinstance(encoders, Mapping):
         raise ConfigError(
-            f"encoders are given by modality; {type(encoders).__name__} came; write encoders={{name: encoder}}"
+            f"encoders are given by modality; {type(encoders).__name__} came; "
+            "write encoders={name: encoder}"
         )
     raw = [entry["name"] for entry in modalities if "encoder" in entry.get("settings", {})]
     for name in encoders:
