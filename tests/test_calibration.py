@@ -13,6 +13,7 @@ from polymodal.calibration import (
     calibrated,
     containing,
     fit_temperatures,
+    pattern_counts,
     patterns,
     reliability_table,
 )
@@ -81,6 +82,15 @@ def test_rows_that_contain_a_pattern_are_spread_over_all_when_there_are_many():
     assert rows[-1] == len(presence) - 1
     assert containing(presence[:6], NAMES, ("a", "b")).tolist() == [1, 2, 4, 5]
     assert containing(presence[:6], NAMES, ()).tolist() == list(range(6))
+
+
+def test_counts_of_patterns_equal_a_loop():
+    presence = np.random.default_rng(0).random((200, 3)) < 0.7
+    found = pattern_counts(presence, ("a", "b", "c"))
+    rows = [tuple(name for name, there in zip("abc", row, strict=True) if there) for row in presence]
+    assert found == {row: rows.count(row) for row in set(rows)}
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert pattern_counts(np.zeros((0, 2), dtype=bool), NAMES) == {}
 
 
 def test_values_by_pattern_equal_a_loop():

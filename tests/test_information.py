@@ -366,11 +366,12 @@ def test_every_registered_method_has_a_latent_of_each_modality():
 def test_latents_are_of_one_modality_alone(method):
     """What one modality's latent is does not depend on another one being there."""
     from polymodal import MethodClassifier
-    from polymodal.estimators.information import _latents
+    from polymodal.estimators.information import modality_latents
 
     X, y = rows(120)
     fitted = MethodClassifier(method, **QUICK | {"max_epochs": 1}).fit(X, y)
-    whole, alone = _latents(fitted, X), _latents(fitted, X | {"b": np.full_like(X["b"], np.nan)})
+    without = X | {"b": np.full_like(X["b"], np.nan)}
+    whole, alone = modality_latents(fitted, X), modality_latents(fitted, without)
     assert whole["a"][0].ndim == 2
     np.testing.assert_allclose(whole["a"][0], alone["a"][0], rtol=1e-4, atol=1e-5)
 

@@ -32,6 +32,7 @@ ROOMS = [
     {"acquisition"},
     {"plots"},
     {"estimators"},
+    {"health"},
     {"bench"},
     {"explanation"},
     {"demo"},

@@ -77,6 +77,18 @@ def patterns(presence: np.ndarray, names: Sequence[str]) -> list[Subset]:
     return list(chosen)
 
 
+def pattern_counts(presence: np.ndarray, names: Sequence[str]) -> dict[Subset, int]:
+    """Pattern -> rows that have exactly these modalities, the most frequent first.
+
+    Args:
+        presence: (n, M) bool.
+        names: the modalities, in schema order.
+    """
+    found, which = distinct(presence)
+    counts = np.bincount(which, minlength=len(found))
+    return {_members(found[k], names): int(counts[k]) for k in np.argsort(-counts, kind="stable")}
+
+
 def by_pattern(
     presence: np.ndarray, names: Sequence[str], values: Callable[[Subset], Any], width: int
 ) -> np.ndarray:

@@ -89,7 +89,7 @@ def information_table(
     if source == "predictions":
         lines = _from_predictions(estimator, X, labels, seed)
     else:
-        values = _features(estimator, X) if source == "features" else _latents(estimator, X)
+        values = _features(estimator, X) if source == "features" else modality_latents(estimator, X)
         lines = _from_values(values, labels, rows, seed)
     return pd.DataFrame([(source, *line) for line in lines], columns=INFORMATION)
 
@@ -155,7 +155,7 @@ def _features(estimator: Any, X: Any) -> dict[str, tuple[np.ndarray, np.ndarray]
     return found
 
 
-def _latents(estimator: Any, X: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def modality_latents(estimator: Any, X: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name -> the method's latent (n, d) of the modality alone; and presence."""
     method = estimator._method_name()
     if method not in LATENTS:
