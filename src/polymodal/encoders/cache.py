@@ -161,9 +161,22 @@ class Cache:
         """Which keys are in an index, and their places."""
         if not len(self._words):
             return np.zeros(len(keys), dtype=bool), np.zeros((0, 2), dtype=np.int64)
-        at = np.searchsorted(self._words, _words(keys)).clip(max=len(self._words) - 1)
+        at = self._nearest(keys[:1])
+        if len(at) and (places := self._run_from(self._places[at[0]], keys)) is not None:
+            return np.ones(len(keys), dtype=bool), places
+        at = self._nearest(keys)
         mask = (self._keys[at] == keys).all(axis=1)
         return mask, self._places[at[mask]]
+
+    def _nearest(self, keys: ndarray) -> ndarray:
+        """Where each key would be in the index."""
+        return np.searchsorted(self._words, _words(keys)).clip(max=len(self._words) - 1)
+
+    def _run_from(self, place: ndarray, keys: ndarray) -> ndarray | None:
+        """Places of keys that all lie one after another in a file, as a table does that is read again."""
+        number, first = place.tolist()
+        own = self._indices[number].keys[first : first + len(keys)]
+        return _places(number, len(keys), first) if np.array_equal(own, keys) else None
 
     def _read_indices(self) -> None:
         """Those that have come, and no more those that have gone into another one."""
@@ -305,8 +318,8 @@ def _update_from_array(digest: Any, tag: bytes, array: ndarray) -> None:
     digest.update(np.ascontiguousarray(array).tobytes())
 
 
-def _places(number: int, n: int) -> ndarray:
-    return np.stack([np.full(n, number), np.arange(n)], axis=1)
+def _places(number: int, n: int, first: int = 0) -> ndarray:
+    return np.stack([np.full(n, number), np.arange(first, first + n)], axis=1)
 
 
 def _words(keys: ndarray) -> ndarray:

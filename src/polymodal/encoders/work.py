@@ -27,7 +27,10 @@ BATCH: dict[Medium, int] = {"Text": 256, "Image": 32, "Audio": 16, "Video": 2}
 """Decoded cells that an encoder gets at once: they bound the memory, whatever the number of rows."""
 
 _AHEAD = 2
-_FILES_AHEAD = 64
+"""Batches that are decoded while the encoder works on another one."""
+
+_KEYS_AT_ONCE = 32
+"""Handing a cell over to a thread takes longer than hashing a small file."""
 
 Step = Callable[[int], None]
 """``step(n)``: n more cells are done."""
@@ -135,7 +138,7 @@ def _through(
     step: Step,
 ) -> Rows:
     """Rows from the cache; the others are encoded, each content once, and put there."""
-    contents = _Contents(list(_ahead(pool, disk.key, cells, _FILES_AHEAD)))
+    contents = _Contents(_keys(cells, pool))
     rows = Rows(contents.n)
     rows.corrupt = dict(contents.unreadable)
     hits = cache.get(contents.keys)
@@ -153,6 +156,13 @@ def _through(
     finally:
         cache.flush()
     return rows if contents.n == len(cells) else rows.take(contents.of_cell)
+
+
+def _keys(cells: Sequence[Any], pool: Executor | None) -> list[bytes | Corrupt]:
+    """Of each cell its key, or why it cannot be read."""
+    tasks = [cells[start : start + _KEYS_AT_ONCE] for start in range(0, len(cells), _KEYS_AT_ONCE)]
+    found = _ahead(pool, lambda task: [attempt(disk.key, cell) for cell in task], tasks, _KEYS_AT_ONCE)
+    return [key for keys in found for key in keys]
 
 
 class _Contents:
@@ -203,7 +213,7 @@ def _batches(
 def _ahead(
     pool: Executor | None, function: Callable[[Any], Any], cells: Sequence[Any], n_ahead: int
 ) -> Iterator[Any]:
-    """What a function makes of each cell, some cells ahead of whoever reads."""
+    """What a function makes of each cell or task, some of them ahead of whoever reads."""
     if pool is None:
         yield from (attempt(function, cell) for cell in cells)
         return
