@@ -8,7 +8,7 @@ import pytest
 import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+transformers = pytest.importorskip("transformers", minversion="5.8", reason="transformers>=5.8 is not there")
 
 import polymodal  # noqa: E402
 from polymodal import (  # noqa: E402
@@ -24,7 +24,7 @@ from polymodal import (  # noqa: E402
 from polymodal.batch import Batch, Input, Task  # noqa: E402
 from polymodal.blocks import branch  # noqa: E402
 from polymodal.data import door  # noqa: E402
-from polymodal.encoders import cache, huggingface  # noqa: E402
+from polymodal.encoders import cache, finetuning, huggingface  # noqa: E402
 from polymodal.encoders import top as tops  # noqa: E402
 from polymodal.encoders.base import Tuning  # noqa: E402
 from polymodal.encoders.finetuning import Trunk, trunk  # noqa: E402
@@ -182,6 +182,15 @@ def test_a_norm_of_one_is_the_tops(folders):
     with torch.no_grad():
         found = own.new_top(pretrained=True).eval().pooled(*tensors(states))
     np.testing.assert_allclose(found, whole.encode(CELLS["Text"]).values, atol=1e-5)
+
+
+def test_a_text_without_tokens_is_pooled_over_none(folders):
+    own, top = halves(folders["bert"], "Text")
+    states, lengths = tensors(own.encode(["a cat", "a dog"]))
+    with torch.no_grad():
+        found = top.pooled(states, lengths * torch.tensor([1, 0]))
+        torch.testing.assert_close(found[0], top.pooled(states, lengths)[0])
+    assert torch.equal(found[1], torch.zeros(16))
 
 
 def test_a_fingerprint_tells_the_number_of_layers_and_not_how_they_are_trained(folders):
@@ -519,9 +528,21 @@ def test_models_of_another_build_are_refused(folders):
 
 
 def test_adapters_need_their_package(folders, monkeypatch):
-    monkeypatch.setattr("polymodal.encoders.finetuning.find_spec", lambda name: None)
+    monkeypatch.setattr(finetuning, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"lora_rank needs the package peft, .*\[finetune\]"):
         trunk(f"hf:{folders['bert']}", "Text", Tuning(1, lora_rank=2), "it")
+
+
+@pytest.mark.parametrize("installed", ["4.57.1", "5.7.0", None])
+def test_an_old_transformers_is_refused(installed, folders, monkeypatch):
+    def version(name):
+        if installed is None:
+            raise finetuning.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(finetuning, "version", version)
+    with pytest.raises(MissingExtraError, match=r"finetune needs the package transformers>=5\.8, which"):
+        trunk(f"hf:{folders['bert']}", "Text", Tuning(1), "it")
 
 
 @pytest.mark.parametrize(

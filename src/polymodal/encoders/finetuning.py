@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,6 +25,9 @@ from polymodal.encoders.top import KNOWN, ROWS, Top, cut, half_of
 from polymodal.errors import ConfigError, MissingExtraError
 
 _ROUNDING = 1e-6
+
+LEAST_VERSION = (5, 8)
+"""Of transformers: layers of earlier ones are called in other ways."""
 
 MEASURED_ROWS = 1024
 """Training rows, at most, whose pooled vectors say how the top's output is standardised."""
@@ -49,8 +53,7 @@ def trunk(spec: Any, medium: Medium, tuning: Tuning, who: str) -> Trunk:
             "finetune trains the last layers of a model of transformers, 'hf:NAME', 'hf:FOLDER' or 'minilm'; "
             f"{who} has {came}; name such a model, or leave finetune out and keep the encoder as it is"
         )
-    if tuning.lora_rank is not None and find_spec("peft") is None:
-        raise MissingExtraError("lora_rank", "peft", "finetune")
+    _need_packages(tuning)
     whole: Any = resolve(spec, medium)
     kind = whole.config.model_type
     if kind not in KNOWN[medium] or getattr(whole.config, "add_adapter", False):
@@ -65,6 +68,18 @@ def trunk(spec: Any, medium: Medium, tuning: Tuning, who: str) -> Trunk:
             "write a smaller one"
         )
     return Trunk(whole, tuning)
+
+
+def _need_packages(tuning: Tuning) -> None:
+    try:
+        major, minor, *_ = version("transformers").split(".")
+        is_new = (int(major), int(minor)) >= LEAST_VERSION
+    except PackageNotFoundError:
+        is_new = False
+    if not is_new:
+        raise MissingExtraError("finetune", "transformers>=" + ".".join(map(str, LEAST_VERSION)), "finetune")
+    if tuning.lora_rank is not None and find_spec("peft") is None:
+        raise MissingExtraError("lora_rank", "peft", "finetune")
 
 
 class Trunk(HuggingFace):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -175,6 +176,7 @@ class Top(nn.Module):
         mean: (d,) of the pooled vectors of training rows, before any training.
         std: (d,).
         is_adapted: adapters are trained, and nothing else.
+        takes_mask: the layers can be told which steps to read; those of some images cannot, and read all.
     """
 
     mean: Tensor
@@ -201,12 +203,13 @@ class Top(nn.Module):
         self.has_marks = has_marks
         self.normalize = normalize
         self.is_adapted = False
+        self.takes_mask = "attention_mask" in signature(layers[0].forward).parameters
         self.d_out = _width(anatomy, projection, d_state)
         self.register_buffer("mean", torch.zeros(self.d_out))
         self.register_buffer("std", torch.ones(self.d_out))
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """(B, d) of states (B, T, D) and lengths (B,), all above 0; what follows a length is never read."""
+        """(B, d) of states (B, T, D) and lengths (B,); what follows a length is never read."""
         return (self.pooled(states, lengths) - self.mean) / self.std
 
     def pooled(self, states: Tensor, lengths: Tensor) -> Tensor:
@@ -214,13 +217,14 @@ class Top(nn.Module):
         if not torch.is_grad_enabled() and len(states) > ROWS:
             pieces = zip(states.split(ROWS), lengths.split(ROWS), strict=True)
             return torch.cat([self.pooled(*piece) for piece in pieces])
-        states = states[:, : int(lengths.max())]
+        states = states[:, : max(1, int(lengths.max()))]
         counted = _steps(lengths, states.shape[1])
         states = states.masked_fill(~counted.unsqueeze(2), 0)
         if self.has_marks:
             counted = counted & (states[..., -1] > 0)
             states = states[..., :-1]
-        pooled = self.projection(self._pool(self.norm(self._encoded(states, lengths)), counted)).float()
+        hidden = self._encoded(states, lengths.clamp(min=1))  # a text without tokens is pooled over none
+        pooled = self.projection(self._pool(self.norm(hidden), counted)).float()
         return F.normalize(pooled, dim=-1) if self.normalize else pooled
 
     def _encoded(self, states: Tensor, lengths: Tensor) -> Tensor:
@@ -238,11 +242,13 @@ class Top(nn.Module):
         return whole.view(n, -1, d)[:, :n_steps]
 
     def _through(self, states: Tensor, lengths: Tensor) -> Tensor:
-        mask, bias = self._attention_mask(states, lengths), None
+        mask = self._attention_mask(states, lengths)
+        given = [mask] if self.takes_mask else []
         for layer in self.layers:
-            found = layer(states, mask, bias) if self.anatomy.shares_bias else layer(states, mask)
+            found = layer(states, *given)
             states = found[0] if isinstance(found, tuple) else found
-            bias = found[1] if self.anatomy.shares_bias else None
+            if self.anatomy.shares_bias:
+                given = [mask, found[1]]
         return states
 
     def _attention_mask(self, states: Tensor, lengths: Tensor) -> Tensor | None:
@@ -266,7 +272,7 @@ class Top(nn.Module):
         if pooling == "summary":
             step = torch.arange(states.shape[1], device=states.device)
             counted = counted & (step % (self.window or len(step)) < 2)
-        weights = counted.unsqueeze(2) / counted.sum(dim=1)[:, None, None]
+        weights = counted.unsqueeze(2) / counted.sum(dim=1).clamp(min=1)[:, None, None]
         states = states.float()
         mean = (states * weights).sum(dim=1)
         if pooling != "mean and deviation":
