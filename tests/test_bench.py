@@ -79,6 +79,60 @@ def test_draws_depend_on_the_seed_alone():
     assert all(once.hashes[name] != other.hashes[name] for name in ("split", "labels", "presence"))
 
 
+def test_a_regime_takes_from_training_and_test_rows_alike():
+    given = bench.problem(toy(n=2000), seed=0, missing="random_50")
+    for X, mask in zip((given.X_train, given.X_test), given.masks, strict=True):
+        absent = np.stack([np.isnan(values).all(axis=1) for values in X.values()], axis=1)
+        assert np.array_equal(absent, ~mask.mask)
+        assert absent.mean() == pytest.approx(0.5, abs=0.03)
+    assert given.hashes["presence"] != given.hashes["presence_test"]
+    assert bench.problem(toy(n=2000), seed=0).hashes["split"] == given.hashes["split"]
+
+
+def test_a_regime_beside_missing_train_is_refused():
+    with pytest.raises(ConfigError, match=r"missing='imbalanced' came beside missing_train=0.3"):
+        bench.problem(toy(), seed=0, missing="imbalanced", missing_train=0.3)
+
+
+def test_rows_are_capped_by_the_seed_with_a_row_of_every_class():
+    data = toy(n=400)
+    once, again, other = (bench.problem(data, seed=s, max_train=50, max_test=30) for s in (0, 0, 1))
+    assert (len(once.y_train), len(once.y_test)) == (50, 30)
+    assert set(once.y_train) == set(once.y_test) == {0, 1, 2}
+    assert once.hashes == again.hashes
+    assert once.hashes["split"] != other.hashes["split"]
+    roomy = bench.problem(data, seed=0, max_train=5000)
+    assert roomy.hashes == bench.problem(data, seed=0).hashes
+
+
+def test_under_a_regime_the_test_rows_are_evaluated_as_they_come():
+    cell = bench.Cell("toy", "late_fusion", 0, missing="not_at_random", max_test=30)
+    estimator, result = bench.fitted(toy(), cell)
+    assert {row["subset"] for row in result.rows} == {"observed"}
+    given = bench.problem_of(cell, toy())
+    right = (estimator.predict_proba(given.X_test).argmax(axis=1) == given.y_test).mean()
+    (accuracy,) = [row["value"] for row in result.rows if row["metric"] == "accuracy"]
+    assert accuracy == pytest.approx(right)
+    rates = [mask.rates() for mask in given.masks]
+    assert result.record["absent"] == [{k: round(v, 4) for k, v in part.items()} for part in rates]
+
+
+def test_a_partial_file_from_before_the_regimes_is_still_read(tmp_path):
+    cell = fast_cells()[0]
+    path = tmp_path / "f.partial.jsonl"
+    bench._append(path, bench.Result(cell, [], {}))
+    line = json.loads(path.read_text())
+    for later in ("missing", "max_train", "max_test"):
+        del line["cell"][later]
+    path.write_text(json.dumps(line) + "\n")
+    assert list(bench.finished(path)) == [cell.key]
+
+
+def test_a_cell_that_failed_counts_as_not_done(tmp_path):
+    bench._append(tmp_path / "f.partial.jsonl", bench.Result(fast_cells()[0], [], {"failed": "why"}))
+    assert bench.finished(tmp_path / "f.partial.jsonl") == {}
+
+
 def test_groups_go_to_fit_and_stay_apart():
     groups = np.repeat(np.arange(12), 10)
     given = bench.problem(toy(groups=groups), seed=0)
@@ -134,7 +188,7 @@ def test_a_cell_gives_every_subset_and_its_record(task, method):
     assert all(list(row) == KEYS for row in result.rows)
     assert {(row["dataset"], row["method"], row["labels"]) for row in result.rows} == {("toy", "mine", 0.5)}
     assert result.record["n_parameters"] > 0
-    assert set(result.record["sha256"]) == {"split", "labels", "presence"}
+    assert set(result.record["sha256"]) == {"split", "labels", "presence", "presence_test"}
 
 
 def test_diagnostics_are_those_of_the_epoch_that_was_kept():

@@ -37,8 +37,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from polymodal import methods as registry
 from polymodal.batch import TaskKind
-from polymodal.data import missingness, readers, splits
+from polymodal.data import missingness, readers, regimes, splits
 from polymodal.data.door import Table, bind, read
+from polymodal.data.missingness import PresenceMask
 from polymodal.data.readers import Dataset
 from polymodal.encoders.table import Encoders
 from polymodal.errors import ConfigError, PolymodalError, PolymodalWarning
@@ -73,6 +74,10 @@ class Cell:
         variant: of the data set; None for the default one.
         encoders: ``(modality, encoder)`` pairs for raw modalities, the others keep their default. ``$NAME``
             in an encoder is an environment variable: no folder of a machine is kept with the figures.
+        missing: how inputs go missing in training and test rows, one of ``regimes.REGIMES``; other than
+            ``"complete"``, the test rows are evaluated as they come, not by combination of modalities.
+        max_train: training rows, at most: drawn by the seed, stratified; None keeps all.
+        max_test: test rows, likewise.
     """
 
     dataset: str
@@ -85,6 +90,9 @@ class Cell:
     name: str = ""
     variant: str | None = None
     encoders: tuple[tuple[str, str], ...] = ()
+    missing: str = "complete"
+    max_train: int | None = None
+    max_test: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.method)
@@ -103,7 +111,8 @@ class Cell:
         return f"{self.dataset}{variant}{split}" + (f" ({names})" if names else "")
 
     def __str__(self) -> str:
-        return f"{self.name} on {self.data_name}, {self.labels:.0%} of the labels, seed {self.seed}"
+        regime = "" if self.missing == "complete" else f", missing {self.missing}"
+        return f"{self.name} on {self.data_name}, {self.labels:.0%} of the labels, seed {self.seed}{regime}"
 
 
 def cells(
@@ -186,10 +195,11 @@ class Problem:
     Attributes:
         X_train: modality -> (n, ...), NaN where absent.
         y_train: (n,) with the hidden labels overwritten: -1 for classes, NaN for values.
-        X_test: test rows, as the data set has them.
+        X_test: test rows, as the data set has them but for what the regime takes away.
         y_test: their labels.
         groups_train: (n,) group of each training row where the test rows are of other groups, or None.
-        hashes: SHA-256 of the split, of the labels kept and of the training presence mask.
+        masks: who is absent where in the training and in the test rows, besides by nature.
+        hashes: SHA-256 of the split, of the labels kept and of both presence masks.
     """
 
     X_train: dict[str, Any]
@@ -197,11 +207,20 @@ class Problem:
     X_test: dict[str, Any]
     y_test: np.ndarray
     groups_train: np.ndarray | None
+    masks: tuple[PresenceMask, PresenceMask]
     hashes: dict[str, str]
 
 
 def problem(
-    dataset: Dataset, *, seed: int, labels: float = 1.0, missing_train: float = 0.0, split: str | None = None
+    dataset: Dataset,
+    *,
+    seed: int,
+    labels: float = 1.0,
+    missing_train: float = 0.0,
+    split: str | None = None,
+    missing: str = "complete",
+    max_train: int | None = None,
+    max_test: int | None = None,
 ) -> Problem:
     """Draw what a cell's method gets: a function of the data set and these arguments alone.
 
@@ -211,22 +230,57 @@ def problem(
         labels: share of the training rows that keep their labels; with one seed 1 % lies inside 5 %.
         missing_train: share of the training inputs made absent; a row keeps at least one of its M places.
         split: a split of the data set.
+        missing: a regime of training and test rows, in place of ``missing_train``.
+        max_train: training rows, at most.
+        max_test: test rows, at most.
+
+    Raises:
+        ConfigError: an unknown regime, or one beside ``missing_train``.
     """
     train, test = dataset.train_test(seed, split)
+    train = _capped(dataset, train, max_train, _derived(seed, "training rows"))
+    test = _capped(dataset, test, max_test, _derived(seed, "test rows"))
     X_train, y_train = dataset.rows(train)
     X_test, y_test = dataset.rows(test)
     kept = splits.few_labels(y_train, labels, _derived(seed, "labels"), kind=dataset.kind)
-    mask = missingness.completely_at_random(
-        len(train), tuple(dataset.X), missing_train, _derived(seed, "presence")
-    )
+    masks = _masks(dataset, y_train, y_test, missing, missing_train, _derived(seed, "presence"))
     return Problem(
-        X_train=missingness.apply(X_train, mask),
+        X_train=missingness.apply(X_train, masks[0]),
         y_train=hidden(y_train, kept.mask),
-        X_test=X_test,
+        X_test=X_test if masks[1].mask.all() else missingness.apply(X_test, masks[1]),
         y_test=y_test,
         groups_train=_groups(dataset.groups, train, test),
-        hashes={"split": _hash(train, test), "labels": kept.sha256, "presence": mask.sha256},
+        masks=masks,
+        hashes={
+            "split": _hash(train, test),
+            "labels": kept.sha256,
+            "presence": masks[0].sha256,
+            "presence_test": masks[1].sha256,
+        },
     )
+
+
+def _capped(dataset: Dataset, rows: np.ndarray, most: int | None, seed: int) -> np.ndarray:
+    """At most so many of the rows, stratified, a row of every class; all of them where there are fewer."""
+    if most is None or len(rows) <= most:
+        return rows
+    return rows[splits.few_labels(dataset.y[rows], most / len(rows), seed, kind=dataset.kind).indices]
+
+
+def _masks(
+    dataset: Dataset, y_train: np.ndarray, y_test: np.ndarray, missing: str, missing_train: float, seed: int
+) -> tuple[PresenceMask, PresenceMask]:
+    """Who is absent where, in training and test rows: by the regime, or in the training rows alone."""
+    names = tuple(dataset.X)
+    if missing == "complete":
+        train = missingness.completely_at_random(len(y_train), names, missing_train, seed)
+        return train, missingness.completely_at_random(len(y_test), names, 0.0, seed)
+    if missing_train:
+        raise ConfigError(
+            f"a regime says what is missing in training and test; missing={missing!r} came beside "
+            f"missing_train={missing_train}; leave one out"
+        )
+    return regimes.masks(missing, names, y_train, y_test, dataset.kind, seed)
 
 
 def _groups(groups: np.ndarray | None, train: np.ndarray, test: np.ndarray) -> np.ndarray | None:
@@ -343,11 +397,24 @@ def run_cell(cell: Cell, data: str | Path | None = None, model: str | Path | Non
     return result
 
 
+def problem_of(cell: Cell, dataset: Dataset) -> Problem:
+    """What the cell's method gets."""
+    return problem(
+        dataset,
+        seed=cell.seed,
+        labels=cell.labels,
+        missing_train=cell.missing_train,
+        split=cell.split,
+        missing=cell.missing,
+        max_train=cell.max_train,
+        max_test=cell.max_test,
+    )
+
+
 def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
     """The fitted estimator or floor of a cell, and its result."""
-    given = problem(
-        dataset, seed=cell.seed, labels=cell.labels, missing_train=cell.missing_train, split=cell.split
-    )
+    given = problem_of(cell, dataset)
+    gaps = cell.missing != "complete"
     with one_thread(), kept_warnings() as kept:
         encoded_from = time.perf_counter()
         tables = encoded(given.X_train, given.X_test, declared(dataset, dict(cell.encoders)))
@@ -367,11 +434,13 @@ def fitted(dataset: Dataset, cell: Cell) -> tuple[Any, Result]:
             method=cell.name,
             seed=cell.seed,
             labels=cell.labels,
-            rates=RATES,
+            combinations=not gaps,
+            rates=() if gaps else RATES,
         )
     record = {
         "cell": asdict(cell),
         "sha256": given.hashes,
+        "absent": [rounded(mask.rates()) for mask in given.masks],
         "n_train": len(given.y_train),
         "n_test": len(given.y_test),
         "seconds_encode": round(start - encoded_from, 3),
@@ -424,6 +493,11 @@ def diagnostics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         for name, value in kept.items()
         if isinstance(value, float) and np.isfinite(value) and not name.startswith("cuts_")
     }
+
+
+def rounded(rates: Mapping[str, float]) -> dict[str, float]:
+    """Rates for the record, to four digits."""
+    return {name: round(rate, 4) for name, rate in rates.items()}
 
 
 def to_rows(table: pd.DataFrame) -> list[Row]:
@@ -565,7 +639,10 @@ def _stem(out: str | Path) -> str:
 
 
 def finished(partial: Path) -> dict[str, Result]:
-    """Cells that a file of finished cells holds, by key; a last line that was cut off is left out."""
+    """Cells that a file of finished cells holds, by key; a line that was cut off is left out.
+
+    So are cells whose record says ``failed``: they are run again.
+    """
     if not partial.exists():
         return {}
     done = {}
@@ -577,7 +654,8 @@ def finished(partial: Path) -> dict[str, Result]:
         saved = content["cell"]
         saved |= {part: tuple(map(tuple, saved.get(part, ()))) for part in ("settings", "encoders")}
         cell = Cell(**saved)
-        done[cell.key] = Result(cell, content["rows"], content["record"])
+        if "failed" not in content["record"]:
+            done[cell.key] = Result(cell, content["rows"], content["record"])
     return done
 
 

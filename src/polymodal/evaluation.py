@@ -167,11 +167,35 @@ def subset_report(
         prediction = predict(subset)[has_all] if has_all.any() else np.empty((0, 1))
         values = evaluate(wanted, y[has_all], prediction, kind)
         rows += _rows(run, "+".join(subset), values | {"n_rows": float(has_all.sum())})
-    values = evaluate(wanted, y, predict(tuple(names)), kind)
-    rows += _rows(run, OBSERVED, values | {"n_rows": float(len(y))})
     table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.concat([table, observed_report(predict, names, y, kind, metrics=wanted, run=run)])
+    table = table.reset_index(drop=True)
     table.attrs["subsets"] = coverage(table)
     return table
+
+
+def observed_report(
+    predict: Predict,
+    names: Sequence[str],
+    y: np.ndarray,
+    kind: TaskKind,
+    *,
+    metrics: Iterable[str] | None = None,
+    run: tuple[str, str, int, float] = ("", "", 0, 1.0),
+) -> pd.DataFrame:
+    """Metrics of every row with whatever it has: the rows as they come.
+
+    Args:
+        predict: as in :func:`subset_report`.
+        names: the modalities.
+        y: labels of the n rows.
+        kind: the task kind.
+        metrics: metric names.
+        run: the first four columns.
+    """
+    wanted = [metric.name for metric in choose(metrics, kind)]
+    values = evaluate(wanted, y, predict(tuple(names)), kind) | {"n_rows": float(len(y))}
+    return pd.DataFrame(_rows(run, OBSERVED, values), columns=COLUMNS)
 
 
 def missing_rate_curve(

@@ -24,6 +24,7 @@ def subset_table(
     method: str = "",
     seed: int = 0,
     labels: float = 1.0,
+    combinations: bool = True,
     rates: Sequence[float] = (),
 ) -> pd.DataFrame:
     """Every combination of modalities x metric for a fitted estimator or floor, as a tidy table.
@@ -42,6 +43,7 @@ def subset_table(
         method: name of the method.
         seed: of the run; above 8 modalities every method and seed gets the same sample of combinations.
         labels: share of the training labels that the estimator saw.
+        combinations: False leaves out every row but ``"observed"``: the rows as they come.
         rates: missing rates at which the rows are evaluated too, as ``subset`` ``"rate=0.3"``; the masks
             depend on ``seed`` alone.
     """
@@ -53,7 +55,11 @@ def subset_table(
         predict = cache(calibrated(predict, calibration.temperatures, presence))
     rows_seen = (predict, presence, tuple(estimator.modalities_), truth.values[rows], truth.kind)
     run: dict[str, Any] = {"dataset": dataset, "method": method, "seed": seed, "labels": labels}
-    report = evaluation.subset_report(*rows_seen, metrics=metrics, **run)
+    if combinations:
+        report = evaluation.subset_report(*rows_seen, metrics=metrics, **run)
+    else:
+        columns = (dataset, method, seed, labels)
+        report = evaluation.observed_report(predict, *rows_seen[2:], metrics=metrics, run=columns)
     if not rates:
         return report
     curve = evaluation.missing_rate_curve(*rows_seen, metrics=metrics, rates=rates, mask_seed=seed, **run)
