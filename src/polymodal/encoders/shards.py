@@ -1,10 +1,10 @@
 """Files of encoded rows: written once and never changed, checked before they are read, merged where many.
 
 A shard is two files: ``NAME.npy``, the rows one after another, which are memory-mapped; and ``NAME.npz``,
-their keys, lengths and checksums. Each is written under a temporary name, synced and renamed, the second
-after the first: a shard exists once its ``.npz`` does. Two processes write shards of different names; a
-process that is killed leaves no more than files that nobody reads. A shard whose size or checksum is wrong is
-as good as none.
+their keys, lengths and checksums. Each is written under a temporary name and renamed, the second after the
+first: a shard exists once its ``.npz`` does. Two processes write shards of different names; a process that
+is killed leaves no more than files that nobody reads. A shard whose size or checksum is wrong is as good as
+none, so nobody waits for the disk: what a power cut takes is encoded again.
 
 A mapped file holds one of the process's file descriptors (often 1,024 at most), so shards do not stay many:
 :func:`merge` copies the rows of some into a new one, and removes them once it is there.
@@ -187,8 +187,6 @@ def _write(path: Path, save: Callable[[IO[bytes]], object]) -> None:
     try:
         with temporary.open("xb") as file:
             save(file)
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -227,6 +225,9 @@ def _write_merged(indices: Sequence[Index], own: Sequence[Shard]) -> None:
         path.unlink()
         raise FileNotFoundError(f"another process has merged shards of {path.parent}")
     _publish(path, keys[kept], np.concatenate(lengths)[kept] if lengths else None)
+    for written in (path, path.with_suffix(".npz")):  # on the disk before the others are gone from it
+        with written.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _first_ones(keys: ndarray) -> ndarray:
