@@ -1,0 +1,625 @@
+"""From facts to the sections of the page: what each one shows, and in which words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polymodal.metrics import METRICS
+from polymodal.report import charts, words
+from polymodal.report.charts import Line
+from polymodal.report.facts import ALPHA, Facts
+from polymodal.report.headline import FLOOR, best_floor, floors_of, is_beaten
+from polymodal.report.html import (
+    Column,
+    details,
+    figure,
+    figures,
+    lead,
+    name_column,
+    note,
+    number_column,
+    section,
+    table,
+)
+from polymodal.report.svg import Scale
+
+TITLES = {
+    "combinations": "Every combination of inputs",
+    "missing": "As inputs go missing",
+    "worth": "What each input is worth",
+    "calibration": "How honest its confidences are",
+    "coverage": "Prediction sets and their promise",
+    "map": "The shared space",
+    "information": "What inputs say alike",
+    "partition": "How the model divides its inputs",
+    "training": "Training",
+    "health": "Health",
+    "data": "Data",
+    "settings": "Settings and versions",
+}
+"""Topic -> heading, in the order of the page."""
+METHOD, REFERENCE = "c1", "c8"
+BAR = 150.0
+"""Width of a bar in the table of combinations."""
+MAX_NAMED = 12
+"""Groups of a map that are named in it."""
+PARTS = {
+    "redundancy": ("c3", "either says it"),
+    "unique_first": ("c1", "only the first says it"),
+    "unique_second": ("c6", "only the second says it"),
+    "synergy": ("c2", "only both together say it"),
+}
+SHARES = {
+    "uni": ("c1", "read alone"),
+    "shared": ("c3", "both"),
+    "paired": ("c2", "read with others"),
+    "unassigned": ("c8", "not read"),
+}
+LEVELS = {"alarm": "c2", "warning": "c5", "note": "c8"}
+
+
+def rendered(facts: Facts) -> dict[str, str]:
+    """Topic -> its section, for all topics that apply."""
+    return {name: section(name, TITLES[name], SHOWN[name](facts)) for name in TITLES if name in facts.topics}
+
+
+# ---- the metric ----------------------------------------------------------------------------------
+
+
+def tiles(facts: Facts) -> str:
+    """The four figures that matter most."""
+    methods = facts.table("headline", "methods")
+    own, metric = methods.iloc[0], facts.metric
+    combinations = facts.table("combinations", "combinations").dropna(subset=["value"])
+    entries = [
+        (words.name_of(metric), words.figure(metric, own[metric]), "each row with what it has"),
+    ]
+    if len(combinations) > 1:
+        greater = METRICS[metric].greater_is_better
+        worst = combinations.loc[
+            combinations["value"].idxmin() if greater else combinations["value"].idxmax()
+        ]
+        mean = float(combinations["value"].mean())
+        entries += [
+            ("mean of the combinations", words.figure(metric, mean), f"{len(combinations):,} of them"),
+            ("worst combination", words.figure(metric, worst["value"]), worst["subset"].replace("+", " + ")),
+        ]
+    if facts.has("calibration", "observed"):
+        last = facts.table("calibration", "observed").iloc[-1]
+        entries.append(("calibration error", words.share(last["ece"]), str(last["method"])))
+    if facts.has("coverage", "observed"):
+        row = facts.table("coverage", "observed").iloc[0]
+        entries.append(("coverage", words.share(row["coverage"]), f"{100 * (1 - ALPHA):g} % promised"))
+    return (
+        '<dl class="tiles">'
+        + "".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(small)}</small></dd></div>"
+            for name, value, small in entries
+        )
+        + "</dl>"
+    )
+
+
+def methods_table(facts: Facts) -> str:
+    """Every usual metric of the model and its floors on rows as they are."""
+    frame = facts.table("headline", "methods")
+    metrics = [name for name in frame.columns if name in METRICS]
+    columns = [
+        name_column("method", "model"),
+        *(_metric_column(m, m, words.label_of(m).replace(", lower is better", " ↓")) for m in metrics),
+        _metric_column("error", facts.metric, f"± {words.name_of(facts.metric)}"),
+    ]
+    return table(frame, columns, "Each row with whatever it has")
+
+
+def _metric_column(key: str, metric: str, title: str, style: str = "") -> Column:
+    scale = words.scale_of(metric)
+    shown: Callable[[Any], str] = lambda v: escape(_bare(metric, float(v)))  # noqa: E731
+    return Column(key, title, shown, copied=lambda v: scale * float(v), style=style)
+
+
+def _bare(metric: str, value: float) -> str:
+    return words.figure(metric, value).removesuffix(" %")
+
+
+def combinations(facts: Facts) -> list[str]:
+    """Dots for the inputs, a bar for the metric, a mark for the best floor."""
+    frame, metric = facts.table("combinations", "combinations").copy(), facts.metric
+    floors = floors_of(frame)
+    frame["best_floor"], frame["beaten"] = best_floor(facts, frame), is_beaten(facts, frame)
+    frame["bar"] = _bars(facts, frame)
+    label = words.label_of(metric)
+    columns = [
+        _inputs_column(facts),
+        Column("bar", label, _bar_cell, copied=lambda pair: words.scale_of(metric) * pair[0], style="bars"),
+        *(_metric_column(floor, metric, floor.removeprefix(FLOOR)) for floor in floors),
+        number_column("n_rows", "rows", words.count),
+    ]
+    values = {"best_floor": REFERENCE} if floors else {}
+    by_size = charts.by_size(
+        frame,
+        values | {"value": METHOD},
+        label,
+        n_sizes=len(facts.names),
+        scale=words.scale_of(metric),
+        said=_said_by_size(facts, frame),
+    )
+    key = [(METHOD, facts.method)] + ([(REFERENCE, "best floor of each combination")] if floors else [])
+    marks = " A mark is the best floor; where it is better, the bar is orange." if floors else ""
+    return [
+        lead(
+            "Each combination is measured on the rows that have all of it, from these inputs alone: "
+            f"{facts.topics['combinations'].sentences[0]}."
+        ),
+        figures(
+            figure("By number of inputs", by_size, "A dot is a combination; lines join their means.", key)
+        ),
+        table(frame, columns, f"{words.name_of(metric)} of every combination"),
+        note(f"A filled dot is an input that is there; the longer a bar, the higher the figure.{marks}"),
+    ]
+
+
+def _bars(facts: Facts, frame: pd.DataFrame) -> list[tuple[float, str]]:
+    """The value and the cell of each line."""
+    values = frame["value"].to_numpy(dtype=float)
+    ends = [v for v in [*values, *frame["best_floor"]] if math.isfinite(v)] or [1.0]
+    scale = Scale(min(0.0, *ends), max(0.0, *ends) or 1.0, 2.0, BAR)
+    finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+    low, span = finite.min(), np.ptp(finite) or 1.0
+    sign = METRICS[facts.metric].greater_is_better
+    found = []
+    for value, floor, beaten in zip(values, frame["best_floor"], frame["beaten"], strict=True):
+        heat = (value - low) / span if math.isfinite(value) else 0.0
+        said = f"{words.figure(facts.metric, value)}, best floor {words.figure(facts.metric, floor)}"
+        drawn = charts.bar(value, floor, scale, heat if sign else 1 - heat, beaten=bool(beaten), said=said)
+        found.append((value, f"{drawn}<b>{escape(_bare(facts.metric, value))}</b>"))
+    return found
+
+
+def _bar_cell(pair: tuple[float, str]) -> str:
+    return pair[1]
+
+
+def _inputs_column(facts: Facts, key: str = "subset") -> Column:
+    """A combination as dots below the names of the modalities."""
+    names = "".join(f"<b>{escape(name)}</b>" for name in facts.names)
+    return Column(
+        key,
+        "inputs",
+        lambda subset: charts.dots(facts.names, subset),
+        numeric=False,
+        heading=f'<span class="names">{names}</span>',
+        style="inputs",
+    )
+
+
+def _said_by_size(facts: Facts, frame: pd.DataFrame) -> str:
+    means = frame.groupby("size")["value"].mean()
+    each = ", ".join(f"{size}: {words.figure(facts.metric, value)}" for size, value in means.items())
+    return f"Mean {words.name_of(facts.metric)} by number of inputs present: {each}"
+
+
+# ---- missing inputs ------------------------------------------------------------------------------
+
+
+def missing(facts: Facts) -> list[str]:
+    """The metric against the rate at which inputs are lost."""
+    curve, metric = facts.table("missing", "curve"), facts.metric
+    scale, floors = words.scale_of(metric), floors_of(curve)
+    x = (100 * curve["rate"]).tolist()
+    styles = _styles(floors)
+    shown = [
+        Line(c, x, (scale * curve[c]).tolist(), styles[c], dots=c == "value") for c in [*floors, "value"]
+    ]
+    first, last = curve.iloc[0], curve.iloc[-1]
+    said = (
+        f"{words.name_of(metric)} falls from {words.figure(metric, first['value'])} with what the rows have to "
+        f"{words.figure(metric, last['value'])} at a rate of {100 * last['rate']:.0f} %"
+    )
+    drawn = charts.lines(shown, "inputs lost at random [%]", words.label_of(metric), said=said)
+    key = [(METHOD, facts.method), *((styles[c], c.removeprefix(FLOOR)) for c in floors)]
+    columns = [
+        Column("rate", "lost [%]", lambda v: f"{100 * v:.0f}", copied=lambda v: 100 * v),
+        Column("missing_share", "absent in all [%]", lambda v: f"{100 * v:.1f}", copied=lambda v: 100 * v),
+        _metric_column("value", metric, facts.method, "strong"),
+        *(_metric_column(floor, metric, floor.removeprefix(FLOOR)) for floor in floors),
+    ]
+    return [
+        lead(
+            "Each input of each row is lost with the same chance; a row keeps at least one of those it has."
+        ),
+        figures(figure("When inputs are lost", drawn, "", key)),
+        details("The figures", table(curve, columns, f"{words.name_of(metric)} by missing rate")),
+    ]
+
+
+def _styles(floors: list[str]) -> dict[str, str]:
+    """Column -> class of its colour: the method first."""
+    others = ("c8", "c5", "c4", "c7", "c3")
+    return {"value": METHOD} | {name: others[i % len(others)] for i, name in enumerate(floors)}
+
+
+# ---- worth ---------------------------------------------------------------------------------------
+
+
+def worth(facts: Facts) -> list[str]:
+    """Shapley values, single inputs, and what to get next."""
+    frame, metric = facts.table("worth", "shapley"), facts.metric
+    scale = words.scale_of(metric)
+    ordered = frame.sort_values("value", ascending=False, kind="stable")
+    label = f"{words.name_of(metric)} [points]" if METRICS[metric].unit_interval else words.name_of(metric)
+    said = ", ".join(
+        f"{row['modality']} {words.difference(metric, row['value'])}" for row in ordered.to_dict("records")
+    )
+    drawn = charts.bars(
+        ordered["modality"].tolist(),
+        (scale * ordered["value"]).tolist(),
+        (scale * ordered["error"]).tolist(),
+        label,
+        said=f"Shapley values: {said}",
+    )
+    shown = [figure("What each input adds", drawn, "Shapley values; whiskers are ± one standard error.")]
+    if facts.has("worth", "next"):
+        further = facts.table("worth", "next")
+        loss = "squared error" if facts.kind == "regression" else "log loss"
+        picture = charts.matrix(further, facts.names, said=_said_next(further))
+        shown.append(
+            figure(
+                "A row that has one input: which next?",
+                picture,
+                f"Expected decrease of the {loss}, means over rows; the row has the input on the left.",
+            )
+        )
+    columns = [
+        name_column("modality", "input"),
+        _difference_column("value", metric, "Shapley value"),
+        _difference_column("error", metric, "± error"),
+        _metric_column("alone", metric, "alone"),
+        _difference_column("loss_without", metric, "lost without it"),
+    ]
+    first = ordered.iloc[0]
+    return [
+        lead(
+            f"Over all orders in which inputs can come, {first['modality']} adds most: "
+            f"{words.difference(metric, first['value'])}"
+            f"{' points' if METRICS[metric].unit_interval else ''} of {words.name_of(metric)}."
+        ),
+        figures(*shown),
+        table(ordered, columns, "Each input: added on average, alone, and missed when all others are there"),
+        *([_lacking(facts)] if facts.has("worth", "lacking") else []),
+    ]
+
+
+def _difference_column(key: str, metric: str, title: str) -> Column:
+    scale = words.scale_of(metric)
+    return Column(key, title, lambda v: escape(words.difference(metric, v)), copied=lambda v: scale * v)
+
+
+def _said_next(further: pd.DataFrame) -> str:
+    best = further.dropna().sort_values("value", ascending=False).groupby("have", sort=False).first()
+    each = ", ".join(f"with {have} get {row['next']}" for have, row in best.iterrows())
+    return f"Which input to get next for a row that has one: {each}"
+
+
+def _lacking(facts: Facts) -> str:
+    columns = [
+        name_column("modality", "input"),
+        number_column("n_rows", "rows that lack it", words.count),
+        number_column("value", "expected decrease of the loss"),
+        number_column("best", "best next input in", words.share),
+    ]
+    caption = "For the rows as they are: what they lack, and what it would be worth"
+    return table(facts.table("worth", "lacking").sort_values("value", ascending=False), columns, caption)
+
+
+# ---- trust ---------------------------------------------------------------------------------------
+
+
+def calibration(facts: Facts) -> list[str]:
+    """Reliability of rows as they are, and the error of every combination."""
+    curves = dict(iter(facts.table("calibration", "reliability").groupby("method", sort=False)))
+    last = list(curves)[-1]
+    styles = {str(name): (METHOD if name == last else REFERENCE) for name in curves}
+    drawn = charts.reliability(curves, styles, said=_said_reliability(facts, str(last)))
+    key = [(style, name) for name, style in styles.items()] + [("dash", "honest")]
+    shown = [figure("Said and kept", drawn, "A dot's area grows with its rows.", key)]
+    if facts.kind == "regression":
+        return [lead("How often the true value lies in the interval that the error scale promises."), *shown]
+    table_of = facts.table("calibration", "by_subset")
+    by_size = charts.by_size(
+        table_of,
+        {name: styles[name] for name in styles},
+        "calibration error [%]",
+        n_sizes=len(facts.names),
+        scale=100.0,
+        said="Calibration error of every combination, by number of inputs present",
+    )
+    shown.append(figure("Error of every combination", by_size, "Lower is better; lines join the means."))
+    observed = facts.table("calibration", "observed")
+    columns = [
+        name_column("method", "probabilities"),
+        _metric_column("ece", "ece", "calibration error [%]"),
+        number_column("brier", "Brier score"),
+        number_column("log_loss", "log loss"),
+    ]
+    every = [
+        _inputs_column(facts),
+        *(_metric_column(name, "ece", name) for name in styles),
+        number_column("n_rows", "rows", words.count),
+    ]
+    return [
+        lead(_calibration_in_words(observed)),
+        figures(*shown),
+        table(observed, columns, "Each row with whatever it has"),
+        details("Every combination", table(table_of, every, "Calibration error [%] of every combination")),
+    ]
+
+
+def _calibration_in_words(observed: pd.DataFrame) -> str:
+    errors = dict(zip(observed["method"], observed["ece"], strict=True))
+    if "after" in errors:
+        return (
+            f"Confidences are off by {words.share(errors['after'])} on average; before calibration by "
+            f"{words.share(errors['before'])}."
+        )
+    return (
+        f"Confidences are off by {words.share(errors['uncalibrated'])} on average. This model is not calibrated: "
+        "calibrate(X, y) takes labelled rows that training has not seen."
+    )
+
+
+def _said_reliability(facts: Facts, last: str) -> str:
+    if facts.kind == "regression":
+        return "Share of true values inside central intervals, against the share that was promised"
+    row = facts.table("calibration", "observed").iloc[-1]
+    return f"Share right against confidence, {last}: off by {words.share(row['ece'])} on average"
+
+
+def coverage(facts: Facts) -> list[str]:
+    """Coverage of every combination, its set sizes, and risk by share answered."""
+    frame, observed = facts.table("coverage", "by_subset"), facts.table("coverage", "observed").iloc[0]
+    size = "mean width" if facts.kind == "regression" else "mean size"
+    label = "interval width" if facts.kind == "regression" else "set size"
+    promise = 1.0 - ALPHA
+    kept = charts.by_size(
+        frame,
+        {"coverage": METHOD},
+        "coverage [%]",
+        n_sizes=len(facts.names),
+        scale=100.0,
+        promise=promise,
+        said=f"Coverage of every combination, by number of inputs present; {100 * promise:g} % are promised",
+    )
+    finite = frame.assign(set_size=frame["set_size"].where(np.isfinite(frame["set_size"])))
+    sizes = charts.by_size(
+        finite,
+        {"set_size": METHOD},
+        label,
+        n_sizes=len(facts.names),
+        said=f"Mean {label} of every combination",
+    )
+    shown = [
+        figure("Kept promises", kept, "A dot is a combination; the dashed line is the promise."),
+        figure(size.capitalize(), sizes, "Smaller says more."),
+    ]
+    if facts.has("coverage", "risk"):
+        risk = facts.table("coverage", "risk")
+        line = Line("risk", (100 * risk["answered"]).tolist(), (100 * risk["risk"]).tolist(), METHOD)
+        top = max(1.0, 105 * float(risk["risk"].max()))
+        drawn = charts.lines(
+            [line],
+            "rows answered, the surest first [%]",
+            "wrong among them [%]",
+            said=f"{words.share(float(risk['risk'].iloc[-1]))} wrong when all rows are answered",
+            x_range=(0.0, 100.0),
+            y_range=(0.0, top),
+        )
+        shown.append(figure("When it may keep silent", drawn))
+    columns = [
+        _inputs_column(facts),
+        number_column("coverage", "coverage", words.share),
+        number_column("set_size", size),
+        number_column("n_rows", "rows", words.count),
+        number_column("n_calibration", "calibration rows", words.count),
+    ]
+    return [
+        lead(
+            f"At least {100 * promise:g} % of the sets should hold the truth, for every combination. With what the "
+            f"rows have, {words.share(observed['coverage'])} do."
+        ),
+        figures(*shown),
+        details("Every combination", table(frame, columns, "Coverage of every combination")),
+    ]
+
+
+# ---- inside the model ----------------------------------------------------------------------------
+
+
+def latent_map(facts: Facts) -> list[str]:
+    """Rows as points of the shared space."""
+    points = facts.table("map", "points")
+    groups = sorted(points["group"].unique(), key=_natural)
+    scale = facts.kind != "multiclass"
+    styles = {g: (f"h{min(i + 1, 5)}" if scale else charts.COLOURS[i % 10]) for i, g in enumerate(groups)}
+    said = f"{len(points):,} rows in two dimensions, by label: {', '.join(groups[:MAX_NAMED])}"
+    drawn = charts.scatter(points, styles, named=not scale and len(groups) <= MAX_NAMED, said=said)
+    key = [(styles[g], g) for g in groups] if len(groups) <= MAX_NAMED else []
+    sentence = f"{words.counted(len(points), 'row')}, by label, along the two directions of most variance."
+    return [
+        lead("Rows that lie together look alike to the model, whatever inputs each of them has."),
+        figures(figure("Rows in the shared space", drawn, sentence, key)),
+        note(facts.topics["map"].sentences[0]),
+    ]
+
+
+def _natural(name: str) -> tuple[float, str]:
+    """Numbers by size, other names by letters."""
+    try:
+        return float(name.split()[0].replace("\N{MINUS SIGN}", "-").replace(",", "")), name
+    except ValueError:
+        return math.inf, name
+
+
+def information(facts: Facts) -> list[str]:
+    """Bits about the label, divided."""
+    pairs = facts.table("information", "pairs")
+    names = [f"{a} + {b}" for a, b in zip(pairs["first"], pairs["second"], strict=True)]
+    styles = {part: style for part, (style, _) in PARTS.items()}
+    most = pairs.loc[pairs["redundancy"].idxmax()]
+    said = f"{most['first']} and {most['second']} say most alike: {words.number(most['redundancy'])} bits"
+    drawn = charts.stacked(names, pairs, styles, "bits about the label", said=said)
+    columns = [
+        name_column("first", "first"),
+        name_column("second", "second"),
+        *(number_column(part, part.replace("_", " ")) for part in PARTS),
+        *(number_column(f"{part}_error", f"± {part.replace('_', ' ')}") for part in PARTS),
+        number_column("entropy", "all there is"),
+        number_column("n_rows", "rows", words.count),
+    ]
+    return [
+        lead(f"What two inputs say of the label, divided: alike, alone, and only together. {said}."),
+        figures(
+            figure(
+                "Every two inputs", drawn, "From the inputs themselves, whatever the model.", PARTS.values()
+            )
+        ),
+        details("The figures", table(pairs, columns, "Information about the label, in bits")),
+    ]
+
+
+def partition(facts: Facts) -> list[str]:
+    """Shares and gates."""
+    shares, gates = facts.table("partition", "shares"), facts.table("partition", "gates")
+    there = shares[shares["n_rows"] > 0].reset_index(drop=True)
+    styles = {part: style for part, (style, _) in SHARES.items()}
+    percent = there.assign(**{part: 100 * there[part] for part in SHARES})
+    said = ", ".join(f"{row['modality']} {words.share(row['uni'])} alone" for row in there.to_dict("records"))
+    drawn = charts.stacked(there["modality"].tolist(), percent, styles, "share of the width [%]", said=said)
+    shown = [figure("Shares of the width", drawn, "", SHARES.values())]
+    for name, own in gates.groupby("modality", sort=False):
+        words_of = f"Mean gates of {name} along its width"
+        key = [("c1", "read alone"), ("c2", "read with others")]
+        shown.append(figure(str(name), charts.gates(own, said=words_of), "", key))
+    columns = [
+        name_column("modality", "input"),
+        number_column("n_rows", "rows", words.count),
+        *(number_column(part, title, words.share) for part, (_, title) in SHARES.items()),
+    ]
+    return [
+        lead(
+            "Each input's width is divided into a part that is read alone and one that is read with the others."
+        ),
+        figures(*shown),
+        table(shares, columns, "Shares of the width"),
+    ]
+
+
+def training(facts: Facts) -> list[str]:
+    """Losses by epoch."""
+    history = facts.table("training", "history")
+    epochs = history["epoch"].astype(float).tolist()
+    marks = _stages(history)
+
+    def drawn(columns: dict[str, str], said: str) -> str:
+        shown = [Line(c, epochs, history[c].astype(float).tolist(), style) for c, style in columns.items()]
+        return charts.lines(shown, "epoch", "loss", said=said, marks=marks)
+
+    main = {"loss": METHOD} | ({"validation_loss": "c2"} if "validation_loss" in history else {})
+    names = {"loss": "training, all terms", "validation_loss": "validation"}
+    ends = f"Training loss from {words.number(history['loss'].iloc[0])} to {words.number(history['loss'].iloc[-1])}"
+    shown = [figure("Loss", drawn(main, ends), "", [(s, names[c]) for c, s in main.items()])]
+    terms = [c for c in history if c.startswith("loss/")]
+    if len(terms) > 1:
+        styles = {c: charts.COLOURS[i % 10] for i, c in enumerate(terms)}
+        key = [(style, c.removeprefix("loss/").replace("_", " ")) for c, style in styles.items()]
+        shown.append(figure("Its terms", drawn(styles, "The terms of the training loss by epoch"), "", key))
+    columns = [number_column("epoch", "epoch", words.count)]
+    columns += [number_column(c, c.removeprefix("loss/")) for c in history if c not in ("epoch", "stage")]
+    return [
+        lead(facts.topics["training"].sentences[0]),
+        figures(*shown),
+        details("The figures", table(history, columns, "Losses by epoch")),
+    ]
+
+
+def _stages(history: pd.DataFrame) -> list[tuple[float, str]]:
+    """Where a stage of the training begins, where there are several."""
+    if "stage" not in history or history["stage"].nunique() < 2:
+        return []
+    begins = history["stage"] != history["stage"].shift()
+    return [(float(e), str(s)) for e, s in history.loc[begins, ["epoch", "stage"]].itertuples(index=False)]
+
+
+def health(facts: Facts) -> list[str]:
+    """Findings in words, the worst first."""
+    findings = facts.table("health", "findings")
+    if not len(findings):
+        return [lead(facts.topics["health"].sentences[0])]
+    items = "".join(
+        f'<li class="{LEVELS[row["level"]]}"><b>{escape(row["level"].capitalize())}, {escape(row["topic"])}.</b> '
+        f"{escape(row['sentence'])}</li>"
+        for row in findings.to_dict("records")
+    )
+    return [f'<ul class="findings">{items}</ul>']
+
+
+# ---- rows and settings ---------------------------------------------------------------------------
+
+
+def data(facts: Facts) -> list[str]:
+    """Inputs, presence patterns, labels."""
+    inputs = [
+        name_column("modality", "input"),
+        name_column("kind", "kind"),
+        number_column("width", "width", words.count),
+        number_column("n_rows", "rows that have it", words.count),
+        number_column("share", "share", words.share),
+    ]
+    patterns = [
+        _inputs_column(facts),
+        number_column("size", "inputs", words.count),
+        number_column("n_rows", "rows", words.count),
+        number_column("share", "share", words.share),
+    ]
+    labels = facts.table("data", "labels")
+    shown = [name_column("label", "label")]
+    if facts.kind == "regression":
+        shown.append(number_column("value", "value"))
+    else:
+        shown += [number_column("n_rows", "rows", words.count), number_column("share", "share", words.share)]
+    return [
+        lead(f"{'; '.join(facts.topics['data'].sentences)}."),
+        table(facts.table("data", "inputs"), inputs, "Inputs"),
+        table(facts.table("data", "patterns"), patterns, "Patterns of presence, the most frequent first"),
+        table(labels, shown, "Labels"),
+    ]
+
+
+def settings(facts: Facts) -> list[str]:
+    """What the model was told, and with which versions it ran."""
+    columns = [name_column("name", "name"), Column("value", "value", numeric=False, style="wrap")]
+    tables = facts.topics["settings"].tables
+    titles = {"method": f"Settings of {facts.method}", "training": "Training", "versions": "Versions"}
+    return [details(titles[name], table(tables[name], columns, titles[name])) for name in titles]
+
+
+SHOWN: dict[str, Callable[[Facts], list[str]]] = {
+    "combinations": combinations,
+    "missing": missing,
+    "worth": worth,
+    "calibration": calibration,
+    "coverage": coverage,
+    "map": latent_map,
+    "information": information,
+    "partition": partition,
+    "training": training,
+    "health": health,
+    "data": data,
+    "settings": settings,
+}
