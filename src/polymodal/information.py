@@ -30,6 +30,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 MAX_STATES = 10
 """Groups that the features of a modality are divided into, at most."""
+ROWS_IN_A_GROUP = 15
+"""In mean, at least."""
 MAX_ROWS = 20_000
 """Rows that tables are made of; more would move a part by less than .01 bits."""
 MIN_ROWS = 30
@@ -320,13 +322,17 @@ def from_features(first: np.ndarray, second: np.ndarray, y: np.ndarray, *, seed:
         y: (n,) classes from 0.
         seed: of groups, permutations and resampled rows.
     """
-    n_states = states_for(len(y), int(y.max(initial=0)) + 1)
+    n_states = states_for(len(y))
     return from_states(groups(first, n_states, seed), groups(second, n_states, seed), y, seed=seed)
 
 
-def states_for(n: int, n_classes: int) -> int:
-    """How many groups n rows are enough for: about two rows for each cell of the joint table."""
-    return int(np.clip(np.sqrt(n / (2 * n_classes)), 2, MAX_STATES))
+def states_for(n: int) -> int:
+    """How many groups n rows are divided into.
+
+    Few rows in a cell of the table cost little once chance is taken off; fewer groups than classes cost more:
+    what both modalities say then looks unique to each, because either's groups blur other classes.
+    """
+    return int(np.clip(n // ROWS_IN_A_GROUP, 2, MAX_STATES))
 
 
 def groups(features: np.ndarray, n_states: int, seed: int = 0) -> np.ndarray:

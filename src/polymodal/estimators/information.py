@@ -124,7 +124,7 @@ def _from_values(
         for target, codes in _targets(labels, rows):
             index = np.flatnonzero(both & (codes >= 0))
             y = codes[index]
-            n_states = information.states_for(len(y), int(y.max(initial=0)) + 1)
+            n_states = information.states_for(len(y))
             a, b = (states(name, n_states)[index] for name in (first, second))
             yield _line(first, second, target, information.from_states(a, b, y, seed=seed))
 
