@@ -17,6 +17,7 @@ from polymodal import (  # noqa: E402
     MethodClassifier,
     PgMRetriever,
     RobultClassifier,
+    Series,
     Text,
     Vector,
     methods,
@@ -166,6 +167,21 @@ def test_a_top_without_weights_takes_saved_ones(name, folders, monkeypatch):
         assert torch.equal(empty(states, lengths), top(states, lengths))
 
 
+@pytest.mark.parametrize("name", TUNABLE)
+def test_half_precision_is_close_and_reaches_every_layer(name, folders, monkeypatch):
+    _, medium, _ = TUNABLE[name]
+    monkeypatch.setattr(huggingface, "WINDOW_SECONDS", 0.3)
+    own, top = halves(folders[name], medium)
+    states, lengths = tensors(own.encode(CELLS[medium]))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = top.pooled(states, lengths)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, top.pooled(states, lengths), atol=0.05, rtol=0.05)
+    (found * torch.randn_like(found)).sum().backward()
+    reached = [p.grad is not None and bool(p.grad.isfinite().all()) for p in top.layers.parameters()]
+    assert all(reached)
+
+
 def test_the_hidden_states_are_those_of_the_model(folders):
     model = transformers.BertModel.from_pretrained(folders["bert"]).eval()
     with torch.no_grad():
@@ -239,8 +255,10 @@ def spoilt(batch):
 
 
 @pytest.mark.parametrize("tuning", [{}, {"lora_rank": 2}], ids=["weights", "adapters"])
-@pytest.mark.parametrize("name", methods.METHODS)
-def test_every_method_that_predicts_takes_it(name, tuning, folders):
+@pytest.mark.parametrize(
+    "name", [name for name in methods.METHODS if not getattr(methods.get(name), "learns_alone", False)]
+)
+def test_every_method_that_descends_a_gradient_takes_it(name, tuning, folders):
     if tuning:
         pytest.importorskip("peft", reason="peft is not installed")
     text, states = source(folders["bert"], **tuning)
@@ -314,13 +332,6 @@ def test_adapters_begin_as_the_model_itself(folders):
         expected = top.pooled(*states)
         top.adapt(2)
         torch.testing.assert_close(top.eval().pooled(*states), expected)
-
-
-def test_the_preset_of_a_fixed_backbone_refuses_it(folders):
-    text, _ = source(folders["bert"])
-    config = methods.configure(methods.get("robult"), {"preset": "mosi"})
-    with pytest.raises(ConfigError, match=r"reads series by GRUs; 't' is fine-tuned; use preset='default'"):
-        methods.get("robult")((text, Input("s", "series", 3)), TASK, config)
 
 
 # ---- estimators ------------------------------------------------------------------------------------------
@@ -439,6 +450,16 @@ def test_a_caller_s_random_numbers_are_left_alone(folders):
     torch.manual_seed(3)
     RobultClassifier(declared(folders["bert"], finetune=1), **QUICK).fit(X, y)
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_stopped_fit_is_resumed(tuned, tmp_path):
+    X, y = rows()
+    settings = QUICK | {"checkpoint_dir": tmp_path, "validation_fraction": 0}
+    whole = RobultClassifier(tuned.modalities, **settings | {"checkpoint_dir": None, "max_epochs": 4})
+    RobultClassifier(tuned.modalities, **settings | {"max_epochs": 4}).fit(X, y)
+    (tmp_path / "epoch-000004").rename(tmp_path / "gone")
+    again = RobultClassifier(tuned.modalities, **settings | {"max_epochs": 4}).fit(X, y, resume=True)
+    assert np.array_equal(again.predict_proba(X), whole.fit(X, y).predict_proba(X))
 
 
 def deaf_vit(folder):
@@ -563,6 +584,17 @@ def test_encoded_rows_cannot_be_tuned_again(tuned):
     X, y = rows()
     with pytest.raises(ConfigError, match=r"begins with raw cells; 'note' came encoded; pass X itself"):
         RobultClassifier(**QUICK).fit(tuned.encoded(X), y)
+
+
+def test_a_method_that_would_not_train_them_is_refused(folders):
+    X, y = rows()
+    X = {"note": X["note"], "walk": [np.ones((3, 2)) * label for label in y]}
+    modalities = {"note": Text(encoder=f"hf:{folders['bert']}", finetune=1), "walk": Series()}
+    model = RobultClassifier(modalities, preset="mosi", **QUICK)
+    with pytest.raises(
+        ConfigError, match=r"'robult' with these settings has no such branch for 'note'; leave"
+    ):
+        model.fit(X, y)
 
 
 @pytest.mark.slow

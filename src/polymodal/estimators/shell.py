@@ -26,6 +26,7 @@ from polymodal.data.labels import Labels
 from polymodal.data.preprocessing import Inputs, Preprocessor
 from polymodal.data.unreadable import said_once
 from polymodal.encoders.table import Encoders
+from polymodal.encoders.top import Top
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
 from polymodal.estimators.report import subset_table
@@ -133,11 +134,13 @@ class TrainedEstimator(BaseEstimator):
     def _new_method(self, inputs: Sequence[Input], labels: Labels) -> Method:
         cls = methods.get(self._method_name())
         n_outputs = 1 if labels.classes is None else len(labels.classes)
-        return cls(
+        method = cls(
             inputs,
             Task(labels.kind, n_outputs),
             methods.configure(cls, self._method_settings()),
         )
+        _refuse_untrained_tops(method, self._method_name())
+        return method
 
     def _encode(self, table: door.Table) -> tuple[Encoders, door.Table]:
         """The encoders of the training rows, and these rows as numbers."""
@@ -503,6 +506,16 @@ def _with_their_groups(rows: np.ndarray, groups: Any) -> np.ndarray:
         return rows
     groups = np.asarray(groups)
     return np.flatnonzero(np.isin(groups, groups[rows]))
+
+
+def _refuse_untrained_tops(method: Method, name: str) -> None:
+    """A method that reads hidden states without the layers that take them would train none of these."""
+    tuned = [source.name for source in method.inputs if source.top is not None]
+    if tuned and not any(isinstance(module, Top) for module in method.modules()):
+        raise ConfigError(
+            f"finetune trains layers within a branch for each modality; {name!r} with these settings has no "
+            f"such branch for {tuned[0]!r}; leave finetune out, or choose another method"
+        )
 
 
 def _joined(chunks: list[Any]) -> np.ndarray:

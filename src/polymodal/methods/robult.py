@@ -169,12 +169,6 @@ def judge_loss_weights(weights: Mapping[str, float]) -> None:
 
 def judge_mosi(config: RobultConfig, inputs: Sequence[Input]) -> None:
     """The GMC backbone reads two or more series through GRUs, with five heads."""
-    tuned = [source.name for source in inputs if source.top is not None]
-    if tuned:
-        raise ConfigError(
-            f"preset 'mosi' reads series by GRUs; {tuned[0]!r} is fine-tuned; use preset='default', or leave "
-            "finetune out"
-        )
     vectors = [source.name for source in inputs if source.kind != "series"]
     if vectors or len(inputs) < 2:
         came = f"modality {vectors[0]!r} is a vector" if vectors else f"{len(inputs)} modality came"
