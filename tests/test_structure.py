@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "polymodal"
 
 # Rooms from left to right: a room imports from its own place or from further left.
 ROOMS = [
-    {"errors"},
+    {"errors", "progress"},
     {"batch", "schema"},
     {"data"},
     {"encoders"},
@@ -24,16 +24,16 @@ ROOMS = [
     {"partitioned"},
     {"methods"},
     {"metrics", "checkpoint"},
-    {"progress"},
     {"training"},
     {"prediction"},
-    {"evaluation", "retrieval"},
+    {"evaluation", "ranking", "retrieval"},
     {"calibration", "conformal", "attribution", "information"},
     {"acquisition"},
     {"plots"},
     {"estimators"},
     {"health"},
     {"bench"},
+    {"suite"},
     {"explanation"},
     {"demo"},
     {"doctor"},

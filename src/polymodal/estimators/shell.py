@@ -294,7 +294,11 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         monitor = None if y_monitor is None else self._monitor(y_monitor, labels)
 
         held: Batch | None = None
-        held_out, rule = self._validation_rows(labels, seed, groups, given=validation is not None)
+        if methods.get(self._method_name()).learns_alone:
+            _refuse_what_only_the_loop_reads(validation, resume)
+            held_out, rule = np.empty(0, dtype=np.int64), ""
+        else:
+            held_out, rule = self._validation_rows(labels, seed, groups, given=validation is not None)
         train_rows = np.setdiff1d(np.arange(table.n_rows), _with_their_groups(held_out, groups))
         everything = to_batch(inputs, labels)
         if validation is not None:
@@ -307,17 +311,24 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             method = self._new_method(sources, labels)
-        self.history_ = training.fit(
-            method,
-            everything if len(train_rows) == table.n_rows else everything.rows(torch.from_numpy(train_rows)),
-            held,
-            settings,
-            seed=seed,
-            device=str(device),
-            resume=resume,
-            monitor=None if monitor is None else monitor[torch.from_numpy(train_rows)],
-            verbose=self.verbose,
-        )
+        if method.learns_alone:
+            own_groups = None if groups is None else np.asarray(groups)
+            self.history_ = method.learn(everything, seed=seed, groups=own_groups, verbose=self.verbose)
+            rule = self.history_[-1]["rule"]
+            method.to(device).eval()
+        else:
+            whole = len(train_rows) == table.n_rows
+            self.history_ = training.fit(
+                method,
+                everything if whole else everything.rows(torch.from_numpy(train_rows)),
+                held,
+                settings,
+                seed=seed,
+                device=str(device),
+                resume=resume,
+                monitor=None if monitor is None else monitor[torch.from_numpy(train_rows)],
+                verbose=self.verbose,
+            )
         method.drop_training_parts()
         self.stopping_rule_ = rule
         self._keep(method, encoders, preprocessor, schema, labels, X)
@@ -498,6 +509,16 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
 
     def _evaluation_labels(self, y: Any, n: int) -> Labels:
         return self._labels_like(y, n, self.method_.task.kind, self.classes_)
+
+
+def _refuse_what_only_the_loop_reads(validation: Any, resume: bool) -> None:
+    """A method that learns by itself judges itself by cross-validation, and keeps no checkpoints."""
+    if validation is not None or resume:
+        what = "validation rows" if validation is not None else "resume=True"
+        raise ConfigError(
+            "this method judges itself by cross-validation of the labelled rows, without checkpoints; "
+            f"{what} came; leave it out, or give validation rows to X and y"
+        )
 
 
 def _with_their_groups(rows: np.ndarray, groups: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from polymodal.methods.base import Method
 
 METHODS: dict[str, str] = {
+    "committee": "polymodal.methods.committee.method:Committee",
     "robult": "polymodal.methods.robult:Robult",
     "pgm": "polymodal.methods.pgm:PgM",
     "actionmae": "polymodal.methods.actionmae:ActionMAE",

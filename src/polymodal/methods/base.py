@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -83,6 +84,9 @@ class Method(nn.Module):
     training_only: ClassVar[tuple[str, ...]] = ()
     """Attributes (modules or buffers) that serve training alone: in checkpoints, absent from saved models."""
 
+    learns_alone: ClassVar[bool] = False
+    """True: :meth:`learn` takes the place of stages, losses and the training loop."""
+
     prior: Tensor
     scale: Tensor
 
@@ -119,6 +123,22 @@ class Method(nn.Module):
         if hasattr(self.config, "weight_decay"):
             group["weight_decay"] = self.config.weight_decay
         yield group
+
+    def learn(
+        self, rows: Batch, *, seed: int, groups: np.ndarray | None = None, verbose: bool = False
+    ) -> list[dict[str, Any]]:
+        """Learn by itself, from labelled and unlabelled rows on the CPU; where ``learns_alone`` is True.
+
+        Args:
+            rows: all training rows; the labels of unlabelled rows are never read.
+            seed: the same gives the same method, bit for bit.
+            groups: (n,) of the rows, for whatever is held out within.
+            verbose: show progress.
+
+        Returns:
+            The history, as the training loop's; the last entry's ``rule`` says how its length was decided.
+        """
+        raise NotImplementedError
 
     def begin_epoch(self, step: Step) -> None:
         """Called before each epoch of training, for what a forward pass does otherwise as it goes on."""

@@ -1,0 +1,437 @@
+"""Learning of the committee: generations of teachers and students, judged by labels that they never saw.
+
+A *team* learns from some labelled rows: one from all of them, and one for each fold of a cross-validation
+from all but that fold's. In generation 0 a team's members learn from its labelled rows. Then the pool of its
+members labels the unlabelled rows, softly, and the members of the next generation learn from both. What the
+fold teams say of their own folds is honest in every generation: it teaches the pool its weights, and its loss
+says which generation is kept.
+
+Letters: n rows, M modalities, E members, C outputs, S subsets of the modalities, F folds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.batch import TaskKind
+from polymodal.methods.committee import pool
+from polymodal.methods.committee.linear import Directions
+from polymodal.methods.committee.members import N_MEMBERS, Branch, Lesson, to_shares
+from polymodal.methods.committee.pool import Judged, Weights
+from polymodal.progress import progress
+
+MAX_FOLDS = 5
+MAX_FREE = 2000
+"""Unlabelled rows that teach a generation, at most."""
+MIN_FREE = 50
+"""With fewer there is one generation."""
+LABELLED_SHARE = 0.2
+"""The labelled rows together weigh at least this part of the unlabelled ones."""
+N_ALIGNMENTS = 20
+N_STRATA = 10
+
+
+# ---- rows --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All training rows.
+
+    Attributes:
+        values: for each modality (n, d) standardised columns; never read where absent.
+        presence: (n, M) bool.
+        target: (n, C) shares of the classes, labels with NaN where masked, or standardised values; rows of
+            NaN where unlabelled.
+        groups: (n,) codes, or None.
+        kind: the task kind.
+    """
+
+    values: tuple[np.ndarray, ...]
+    presence: np.ndarray
+    target: np.ndarray
+    groups: np.ndarray | None
+    kind: TaskKind
+
+    @property
+    def known(self) -> np.ndarray:
+        """Numbers of the rows with a label and some modality."""
+        return np.flatnonzero(~np.isnan(self.target).all(axis=1) & self.presence.any(axis=1))
+
+    @property
+    def free(self) -> np.ndarray:
+        """Numbers of the rows with some modality and no label."""
+        return np.flatnonzero(np.isnan(self.target).all(axis=1) & self.presence.any(axis=1))
+
+
+def prior_of(target: np.ndarray, kind: TaskKind) -> np.ndarray:
+    """(C,): shares, not quite 0 or 1, or the mean of the values of (n, C) targets."""
+    if kind == "regression":
+        return target.mean(axis=0)
+    known = ~np.isnan(target)
+    total, count = np.where(known, target, 0.0).sum(axis=0), known.sum(axis=0)
+    if kind == "multilabel":
+        return (total + 0.5) / (count + 1)
+    return (total + 0.5) / (total + 0.5).sum()
+
+
+# ---- folds -------------------------------------------------------------------------------------------------
+
+
+def folds_of(rows: Rows, random: np.random.Generator) -> np.ndarray:
+    """The fold of each known row; -1 for one that is never held out.
+
+    Classes, or tenths of the values, are spread over the folds; with groups, whole groups are. A class's
+    only row is never held out: the others could not know it.
+
+    Returns:
+        (number of known rows,) int64; all -1 where two folds cannot be made.
+    """
+    known = rows.known
+    strata = _strata(rows.target[known], rows.kind)
+    units = (
+        np.arange(len(known))
+        if rows.groups is None
+        else np.unique(rows.groups[known], return_inverse=True)[1]
+    )
+    n_folds = min(MAX_FOLDS, int(units.max(initial=-1)) + 1)
+    if n_folds < 2:
+        return np.full(len(known), -1)
+    if rows.groups is None:
+        order = random.permutation(len(known))
+        order = order[np.argsort(strata[order], kind="stable")]
+        folds = np.empty(len(known), dtype=np.int64)
+        folds[order] = np.arange(len(known)) % n_folds
+    else:
+        folds = _spread_groups(units, strata, n_folds, random)[units]
+    if rows.kind == "multiclass":
+        folds[_alone(strata, folds)] = -1
+    return folds
+
+
+def _strata(target: np.ndarray, kind: TaskKind) -> np.ndarray:
+    if kind == "multiclass":
+        return target.argmax(axis=1)
+    if kind == "multilabel":
+        return np.nan_to_num(target).sum(axis=1).astype(np.int64)
+    edges = np.quantile(target[:, 0], np.linspace(0, 1, N_STRATA + 1)[1:-1])
+    return np.searchsorted(edges, target[:, 0])
+
+
+def _spread_groups(
+    units: np.ndarray, strata: np.ndarray, n_folds: int, random: np.random.Generator
+) -> np.ndarray:
+    """The fold of each group: large ones first, each to where the strata stay most even."""
+    counts = np.zeros((units.max() + 1, strata.max() + 1))
+    np.add.at(counts, (units, strata), 1)
+    order = random.permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    filled, folds = np.zeros((n_folds, counts.shape[1])), np.empty(len(counts), dtype=np.int64)
+    size = np.maximum(counts.sum(axis=0), 1)
+    for group in order:
+        cost = [
+            np.square((filled + counts[group] * (np.arange(n_folds) == f)[:, None]) / size).sum()
+            for f in range(n_folds)
+        ]
+        folds[group] = int(np.argmin(cost))
+        filled[folds[group]] += counts[group]
+    return folds
+
+
+def _alone(strata: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """(n,) bool: rows whose class has no row in another fold."""
+    counts = np.zeros((strata.max() + 1, folds.max() + 1), dtype=np.int64)
+    np.add.at(counts, (strata, folds), 1)
+    return counts[strata].sum(axis=1) == counts[strata, folds]
+
+
+# ---- teams -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Team:
+    """Members that learn from the same labelled rows.
+
+    Attributes:
+        known: numbers of its labelled rows.
+        free: numbers of the unlabelled rows that it may read.
+        held: numbers of the labelled rows that judge it; none for the team of all.
+        prior: (C,) of its labelled rows.
+        bounds: (2, C) least and largest of their targets.
+        n_trees: of each forest.
+        branches: one a modality, of the generation at hand.
+    """
+
+    known: np.ndarray
+    free: np.ndarray
+    held: np.ndarray
+    prior: np.ndarray
+    bounds: np.ndarray
+    n_trees: int
+    branches: tuple[Branch, ...] = ()
+
+
+def teams_of(
+    rows: Rows, folds: np.ndarray, n_trees: int, n_trees_judged: int, random: np.random.Generator
+) -> list[Team]:
+    """The team of all labelled rows, then one a fold."""
+    known, free = rows.known, rows.free
+    if len(free) > MAX_FREE:
+        free = np.sort(random.choice(free, MAX_FREE, replace=False))
+    teams = [_team(rows, known, free, np.empty(0, dtype=np.int64), n_trees)]
+    for fold in range(folds.max(initial=-1) + 1):
+        held = known[folds == fold]
+        readable = free if rows.groups is None else free[~np.isin(rows.groups[free], rows.groups[held])]
+        teams.append(_team(rows, known[folds != fold], readable, held, n_trees_judged))
+    return teams
+
+
+def _team(rows: Rows, known: np.ndarray, free: np.ndarray, held: np.ndarray, n_trees: int) -> Team:
+    target = rows.target[known]
+    filled = np.nan_to_num(target)
+    bounds = np.stack([filled.min(axis=0), filled.max(axis=0)])
+    return Team(known, free, held, prior_of(target, rows.kind), bounds, n_trees)
+
+
+def lesson_of(rows: Rows, team: Team, taught: tuple[np.ndarray, np.ndarray] | None) -> Lesson:
+    """What a team learns from: its labelled rows, and what a teacher says of its unlabelled ones.
+
+    Args:
+        rows: all rows.
+        team: whose labelled and unlabelled rows.
+        taught: (n, C) target and (n,) weight of its unlabelled rows; None for the labelled ones alone.
+    """
+    target, weight = rows.target[team.known], np.ones(len(team.known))
+    if taught is None:
+        return Lesson(team.known, target, weight, team.prior, team.bounds)
+    said, trust = taught
+    weight *= max(1.0, LABELLED_SHARE * trust.sum() / max(len(team.known), 1))
+    return Lesson(
+        np.concatenate([team.known, team.free]),
+        np.concatenate([target, said]),
+        np.concatenate([weight, trust]),
+        team.prior,
+        team.bounds,
+    )
+
+
+# ---- teaching ----------------------------------------------------------------------------------------------
+
+
+def taught_by(
+    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, weights: Weights, trust: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a team's pool says of its unlabelled rows: (n, C) targets and (n,) weights.
+
+    Shares of the classes are aligned with those among the labelled rows. A row of classes or labels weighs
+    1 minus its entropy over the largest one, a row of values what the pool explains of them.
+
+    Args:
+        rows: all rows.
+        turned: all rows along the directions.
+        team: the teacher.
+        weights: of its pool.
+        trust: the share of the spread of values that it explains.
+    """
+    presence = torch.from_numpy(rows.presence[team.free])
+    scores = team_scores(rows, turned, team, team.free)
+    members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
+    z = pool.pooled(scores, members, presence.sum(1, keepdim=True), weights)[:, 0]
+    said = to_shares(z, rows.kind).double().numpy()
+    if rows.kind == "regression":
+        return said, np.full(len(said), trust)
+    if rows.kind == "multiclass":
+        said = aligned(said, team.prior)
+        return said, 1 - entropy(said) / math.log(said.shape[1])
+    pairs = np.stack([1 - said, said], axis=2)
+    odds = np.stack([1 - team.prior, team.prior], axis=1)
+    pairs = np.stack([aligned(pairs[:, c], odds[c]) for c in range(said.shape[1])], axis=1)
+    return pairs[:, :, 1], 1 - entropy(pairs).mean(axis=1) / math.log(2)
+
+
+def aligned(shares: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """(n, C) shares, reweighted by class until their mean is about the prior (C,)."""
+    scale = np.ones(len(prior))
+    for _ in range(N_ALIGNMENTS):
+        now = shares * scale
+        now /= now.sum(axis=1, keepdims=True)
+        scale *= np.sqrt(prior / np.maximum(now.mean(axis=0), 1e-6))
+    now = shares * scale
+    return now / now.sum(axis=1, keepdims=True)
+
+
+def entropy(shares: np.ndarray) -> np.ndarray:
+    """Over the last axis, in nats."""
+    return -(shares * np.log(shares + 1e-12)).sum(axis=-1)
+
+
+def team_scores(rows: Rows, turned: tuple[np.ndarray, ...], team: Team, index: np.ndarray) -> Tensor:
+    """(n, E, C) scores of some rows; zeros where their modality is absent."""
+    n_outputs = len(team.prior)
+    scores = torch.zeros(len(index), len(team.branches), N_MEMBERS, n_outputs)
+    for m, branch in enumerate(team.branches):
+        here = np.flatnonzero(rows.presence[index, m])
+        there = index[here]
+        scores[here, m] = branch.scores(rows.values[m][there], turned[m][there], rows.kind)
+    return scores.flatten(1, 2)
+
+
+# ---- judging -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the held-out labels say of a generation.
+
+    Attributes:
+        weights: the pool's, for each team.
+        loss: mean over the judged rows and their combinations of modalities, each by weights learnt from the
+            other folds; NaN where nothing was held out.
+        explained: share of the spread of values that a pool of all modalities explains, in [0, 1].
+    """
+
+    weights: tuple[Weights, ...]
+    loss: float
+    explained: float
+
+
+def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets: Tensor) -> Verdict:
+    """Weigh the members by what the fold teams say of their own folds."""
+    n_modalities = len(rows.values)
+    start = Weights.start(n_modalities * N_MEMBERS, rows.kind)
+    held = np.concatenate([team.held for team in teams])
+    if len(held) == 0:
+        return Verdict((start,) * len(teams), math.nan, 1.0)
+    fold = torch.from_numpy(np.repeat(np.arange(len(teams)), [len(team.held) for team in teams]))
+    judged = Judged(
+        scores=torch.cat([team_scores(rows, turned, team, team.held) for team in teams]),
+        joint=None,
+        target=torch.from_numpy(rows.target[held]).float(),
+        presence=torch.from_numpy(rows.presence[held]),
+        owner=torch.arange(n_modalities).repeat_interleave(N_MEMBERS),
+        subsets=subsets,
+        kind=rows.kind,
+    )
+    together = pool.learn(judged, start)
+    weights, total, count = [together], 0.0, 0
+    for number in range(1, len(teams)):
+        weights.append(pool.learn(judged.rows(fold != number), together))
+        losses, counted = judged.rows(fold == number).losses(weights[-1])
+        total, count = total + float(losses[counted].sum()), count + int(counted.sum())
+    return Verdict(tuple(weights), total / max(count, 1), _explained(judged, together))
+
+
+def _explained(judged: Judged, weights: Weights) -> float:
+    """1 - (squared error of the pool of all modalities) / (that of the mean), of values, in [0, 1]."""
+    if judged.kind != "regression":
+        return 1.0
+    losses, _ = judged.whole().losses(weights)
+    return float(np.clip(1 - 2 * float(losses.mean()) / max(float(judged.target.var()), 1e-9), 0.0, 1.0))
+
+
+# ---- the ladder --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The generation that was kept.
+
+    Attributes:
+        branches: the members of each modality, from all labelled rows.
+        directions: of each modality.
+        weights: of the pool.
+        history: one entry a generation; the `rule` of the last says which was kept and why.
+    """
+
+    branches: tuple[Branch, ...]
+    directions: tuple[Directions, ...]
+    weights: Weights
+    history: list[dict[str, Any]]
+
+
+def learn(
+    rows: Rows, *, n_trees: int, n_trees_judged: int, n_generations: int, seed: int, verbose: bool = False
+) -> Learnt:
+    """Learn generation after generation for as long as the held-out loss falls; keep the best.
+
+    Args:
+        rows: all training rows, some of them labelled.
+        n_trees: of a forest.
+        n_trees_judged: of a forest of a fold's team.
+        n_generations: of students, at most.
+        seed: the same gives the same members, bit for bit.
+        verbose: show progress.
+    """
+    random = np.random.default_rng(seed)
+    directions, turned = turned_rows(rows, random)
+    teams = teams_of(rows, folds_of(rows, random), n_trees, n_trees_judged, random)
+    subsets = pool.chosen_subsets(len(rows.values), random)
+    judged = any(len(team.held) for team in teams)
+    most = n_generations if judged and len(teams[0].free) >= MIN_FREE else 0
+    history: list[dict[str, Any]] = []
+    best: Learnt | None = None
+    verdict: Verdict | None = None
+    with progress("fit", (most + 1) * len(teams), verbose=verbose) as shown:
+        for generation in range(most + 1):
+            start = time.perf_counter()
+            for team, weights in zip(teams, verdict.weights if verdict else [None] * len(teams), strict=True):
+                trust = verdict.explained if verdict else 1.0
+                taught = None if weights is None else taught_by(rows, turned, team, weights, trust)
+                lesson = lesson_of(rows, team, taught)
+                team.branches = branches_of(rows, turned, team, lesson, seed + generation)
+                shown.step(lambda generation=generation: f"generation {generation}")  # type: ignore[misc]
+            verdict = judge(rows, turned, teams, subsets)
+            history.append(_entry(generation, verdict, time.perf_counter() - start))
+            if best is not None and verdict.loss >= best.history[-1]["validation_loss"]:
+                break
+            best = Learnt(teams[0].branches, directions, verdict.weights[0], list(history))
+    assert best is not None
+    rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free))
+    history[-1]["rule"] = rule
+    return Learnt(best.branches, directions, best.weights, history)
+
+
+def turned_rows(
+    rows: Rows, random: np.random.Generator
+) -> tuple[tuple[Directions, ...], tuple[np.ndarray, ...]]:
+    """The directions of each modality, and all rows along them."""
+    directions = tuple(
+        Directions.fit(value[here], random) for value, here in zip(rows.values, rows.presence.T, strict=True)
+    )
+    return directions, tuple(own(value) for own, value in zip(directions, rows.values, strict=True))
+
+
+def branches_of(
+    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, lesson: Lesson, seed: int
+) -> tuple[Branch, ...]:
+    """The members of each modality, learnt from those rows of a lesson that have it."""
+    found = []
+    for m, (values, along) in enumerate(zip(rows.values, turned, strict=True)):
+        own = lesson.part(rows.presence[lesson.rows, m])
+        before = team.branches[m] if team.branches else None
+        here = (values[own.rows], along[own.rows], own, rows.kind)
+        found.append(Branch.learn(*here, n_trees=team.n_trees, seed=seed, start=before))
+    return tuple(found)
+
+
+def _entry(generation: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    a0, a1 = verdict.weights[0].sharpness.tolist()
+    entry = {"stage": "generation", "epoch": generation, "sharpness": a1, "independence": a0}
+    if not math.isnan(verdict.loss):
+        entry["validation_loss"] = verdict.loss
+    return entry | {"seconds": seconds}
+
+
+def _rule(kept: int, n_tried: int, judged: bool, n_free: int) -> str:
+    if not judged:
+        return "one generation: too few labelled rows to judge a second one"
+    if n_free < MIN_FREE:
+        return f"one generation: fewer than {MIN_FREE} unlabelled rows, {n_free}"
+    return f"generation {kept} of {n_tried} tried, by the loss on held-out folds"

@@ -1,0 +1,177 @@
+"""The committee's members: small, unlike models of one modality, and a forest that reads all of them at once.
+
+Members speak in scores: log probabilities of classes, log odds of labels, or standardised values.
+
+Letters: n rows, M modalities, d width, k directions, E members of a modality, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.ensemble import ExtraTreesRegressor
+from torch import Tensor
+
+from polymodal.batch import TaskKind
+from polymodal.methods.committee.forest import grow
+from polymodal.methods.committee.linear import Linear, fit_linear
+
+PENALTIES = (1.0, 30.0)
+"""Of the linear members, one each."""
+N_MEMBERS = len(PENALTIES) + 1
+FLOOR = 1e-4
+"""Least probability that a member gives anything."""
+DOUBT = 0.02
+"""Share of the prior in what a forest says."""
+
+
+# ---- scores ------------------------------------------------------------------------------------------------
+
+
+def linear_scores(raw: Tensor, bounds: Tensor, kind: TaskKind) -> Tensor:
+    """Scores of a linear member's (..., C) logits or values.
+
+    Args:
+        raw: (..., C).
+        bounds: (2, C) least and largest known value: a straight line leaves them without reason.
+        kind: the task kind.
+    """
+    if kind == "multiclass":
+        return raw.log_softmax(dim=-1).clamp(min=float(np.log(FLOOR)))
+    if kind == "multilabel":
+        most = float(np.log(1 / FLOOR - 1))
+        return raw.clamp(-most, most)
+    return raw.clamp(bounds[0], bounds[1])
+
+
+def forest_scores(raw: Tensor, prior: Tensor, kind: TaskKind) -> Tensor:
+    """Scores of what a forest (..., C) says, shares or values, with some doubt.
+
+    Args:
+        raw: (..., C).
+        prior: (C,) shares among the rows that it learnt from.
+        kind: the task kind.
+    """
+    if kind == "regression":
+        return raw
+    shares = (1 - DOUBT) * raw + DOUBT * prior
+    if kind == "multilabel":
+        return shares.clamp(FLOOR, 1 - FLOOR).logit()
+    shares = shares.clamp(min=FLOOR)
+    return (shares / shares.sum(dim=-1, keepdim=True)).log()
+
+
+def to_shares(scores: Tensor, kind: TaskKind) -> Tensor:
+    """Scores (..., C) as shares of the classes or labels; values stay values."""
+    if kind == "multiclass":
+        return scores.softmax(dim=-1)
+    return scores.sigmoid() if kind == "multilabel" else scores
+
+
+# ---- one modality ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows to learn from.
+
+    Attributes:
+        rows: (n,) their numbers.
+        target: (n, C) shares or values, NaN where a label is masked.
+        weight: (n,).
+        prior: (C,) of the labelled ones.
+        bounds: (2, C) least and largest value of the labelled ones.
+    """
+
+    rows: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    prior: np.ndarray
+    bounds: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> Lesson:
+        """Some of the rows, by a (n,) mask."""
+        return Lesson(self.rows[chosen], self.target[chosen], self.weight[chosen], self.prior, self.bounds)
+
+    @property
+    def filled(self) -> np.ndarray:
+        """(n, C): the target, with the prior where a label is masked."""
+        return np.where(np.isnan(self.target), self.prior, self.target)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The members of one modality.
+
+    Attributes:
+        linears: one a penalty.
+        forest: None where there was no row to learn from.
+        shares: (C,) what the forest's doubt is about.
+        bounds: (2, C).
+    """
+
+    linears: tuple[Linear, ...]
+    forest: ExtraTreesRegressor | None
+    shares: np.ndarray
+    bounds: np.ndarray
+
+    @classmethod
+    def learn(
+        cls,
+        values: np.ndarray,
+        turned: np.ndarray,
+        lesson: Lesson,
+        kind: TaskKind,
+        *,
+        n_trees: int,
+        seed: int,
+        start: Branch | None,
+    ) -> Branch:
+        """Learn from the rows of a lesson, all of which have the modality.
+
+        Args:
+            values: (n, d) columns.
+            turned: (n, k) the same along the directions.
+            lesson: the rows.
+            kind: the task kind.
+            n_trees: of the forest.
+            seed: of the forest.
+            start: an earlier generation.
+        """
+        starts = (None,) * len(PENALTIES) if start is None else start.linears
+        task = (turned, lesson.target, lesson.weight, kind, lesson.prior)
+        linears = tuple(
+            fit_linear(*task, penalty=penalty, start=first)
+            for penalty, first in zip(PENALTIES, starts, strict=True)
+        )
+        if len(lesson.rows) == 0:
+            return cls(linears, None, lesson.prior, lesson.bounds)
+        forest = grow(values, lesson.filled, lesson.weight, n_trees=n_trees, seed=seed)
+        return cls(linears, forest, lesson.filled.mean(axis=0), lesson.bounds)
+
+    def scores(self, values: np.ndarray, turned: np.ndarray, kind: TaskKind) -> Tensor:
+        """(n, E, C) of rows that have the modality."""
+        raw = torch.from_numpy(np.stack([linear(turned) for linear in self.linears], axis=1)).float()
+        found = linear_scores(raw, torch.from_numpy(self.bounds).float(), kind)
+        shares = torch.from_numpy(self.shares).float()
+        said = predicted(self.forest, values, self.shares)
+        return torch.cat([found, forest_scores(said, shares, kind).unsqueeze(1)], dim=1)
+
+
+def predicted(forest: ExtraTreesRegressor | None, values: np.ndarray, shares: np.ndarray) -> Tensor:
+    """(n, C) of a grown forest; the shares (C,) where there is none."""
+    if forest is None or len(values) == 0:
+        return torch.from_numpy(shares).float().expand(len(values), -1)
+    return torch.from_numpy(forest.predict(values).reshape(len(values), -1)).float()
+
+
+# ---- all modalities at once --------------------------------------------------------------------------------
+
+
+def side_by_side(values: Sequence[np.ndarray], presence: np.ndarray) -> np.ndarray:
+    """(n, sum of d) columns of all modalities, NaN where (n, M) presence is False."""
+    parts = [np.where(here[:, None], v, np.nan) for v, here in zip(values, presence.T, strict=True)]
+    return np.concatenate(parts, axis=1, dtype=np.float32)

@@ -1,0 +1,270 @@
+"""The committee: unlike models of each modality, pooled; generations of them, judged by held-out labels.
+
+The members of a modality are two ridge regressions and a forest of randomised trees (:mod:`.members`). The
+pool (:mod:`.pool`) is a weighted geometric mean of whatever a row has. It labels the unlabelled rows for the
+next generation of members, as long as labels that it never saw are told better for it (:mod:`.generations`).
+Letters: B rows, M modalities, T steps, d width, E members of a modality, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polymodal.batch import Batch, Input, Output, Task
+from polymodal.blocks import blank, last_step, masked_mean, step_mask
+from polymodal.methods.base import Method, judge_number
+from polymodal.methods.committee import generations
+from polymodal.methods.committee.forest import Forest
+from polymodal.methods.committee.generations import Learnt, Rows
+from polymodal.methods.committee.linear import Directions
+from polymodal.methods.committee.members import (
+    N_MEMBERS,
+    PENALTIES,
+    Branch,
+    forest_scores,
+    linear_scores,
+)
+from polymodal.methods.committee.pool import Weights, pooled
+
+MOST_SPREADS = 8.0
+"""A column's standardised values are held within this many standard deviations."""
+
+
+@dataclass(frozen=True)
+class CommitteeConfig:
+    """Settings of :class:`Committee`; the defaults are the same for all data."""
+
+    n_trees: int = 150
+    """Trees of a forest."""
+    n_trees_judged: int = 100
+    """Trees of a forest that serves cross-validation alone."""
+    n_generations: int = 4
+    """Generations of students, at most; 0 never looks at unlabelled rows."""
+
+    def __post_init__(self) -> None:
+        judge_number(self, "n_trees", least=1, whole=True)
+        judge_number(self, "n_trees_judged", least=1, whole=True)
+        judge_number(self, "n_generations", least=0, whole=True)
+
+
+# ---- what members read -------------------------------------------------------------------------------------
+
+
+def columns_of(source: Input) -> int:
+    """d: how many columns members see of a modality."""
+    if source.kind == "vector" or source.top is not None:
+        return source.width
+    return 5 * source.width + 1
+
+
+def summarise(value: Tensor, lengths: Tensor) -> Tensor:
+    """Statistics of each sequence: (B, T, D) and (B,) lengths to (B, 5 D + 1).
+
+    Mean, standard deviation, minimum, maximum and last value of each column, and the length.
+    """
+    mask = step_mask(lengths, value.shape[1])
+    value = blank(value, mask)
+    mean = masked_mean(value, mask)
+    spread = masked_mean((value - mean.unsqueeze(1)).square(), mask).sqrt()
+    inside = mask.unsqueeze(2)
+    low = torch.where(inside, value, torch.inf).amin(dim=1)
+    high = torch.where(inside, value, -torch.inf).amax(dim=1)
+    parts = [mean, spread, low, high, last_step(value, lengths), lengths.to(mean).unsqueeze(1)]
+    return torch.cat(parts, dim=1)
+
+
+def columns(source: Input, value: Tensor, lengths: Tensor | None, present: Tensor) -> Tensor:
+    """(B, d) columns of a modality; zeros where absent.
+
+    Of a model whose last layers could be trained, members see the mean of the hidden states below.
+    """
+    if lengths is not None:
+        read = masked_mean if source.top is not None else None
+        value = masked_mean(value, step_mask(lengths, value.shape[1])) if read else summarise(value, lengths)
+    return blank(value.float(), present)
+
+
+# ---- one modality ------------------------------------------------------------------------------------------
+
+
+class BranchMembers(nn.Module):
+    """The members of one modality as tensors."""
+
+    centre: Tensor
+    spread: Tensor
+    shares: Tensor
+    bounds: Tensor
+
+    def __init__(self, d: int, n_outputs: int) -> None:
+        super().__init__()
+        n = len(PENALTIES)
+        self.weight = nn.Parameter(torch.zeros(n, d, n_outputs), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(n, 1, n_outputs), requires_grad=False)
+        self.forest = Forest(d, n_outputs)
+        self.register_buffer("centre", torch.zeros(d))
+        self.register_buffer("spread", torch.ones(d))
+        self.register_buffer("shares", torch.full((n_outputs,), 1.0 / n_outputs))
+        self.register_buffer("bounds", torch.zeros(2, n_outputs))
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Columns (B, d) at mean 0 and spread 1, held within bounds."""
+        return ((x - self.centre) / self.spread).clamp(-MOST_SPREADS, MOST_SPREADS)
+
+    def observe(self, x: Tensor) -> None:
+        """Learn mean and spread from the (n, d) rows that have the modality."""
+        if len(x):
+            centre, spread = x.double().mean(dim=0), x.double().std(dim=0, unbiased=False)
+            self.centre.copy_(centre)
+            self.spread.copy_(torch.where(spread > 1e-6 * centre.abs() + 1e-12, spread, 1.0))
+
+    def take(self, learnt: Branch, directions: Directions) -> None:
+        """Become what was learnt."""
+        weight = np.stack([directions.back(linear.weight) for linear in learnt.linears])
+        self.weight.copy_(torch.from_numpy(weight))
+        self.bias.copy_(torch.from_numpy(np.stack([linear.bias for linear in learnt.linears])).unsqueeze(1))
+        self.shares.copy_(torch.from_numpy(learnt.shares))
+        self.bounds.copy_(torch.from_numpy(learnt.bounds))
+        if learnt.forest is not None:
+            self.forest.take(learnt.forest)
+
+    def forward(self, x: Tensor, kind: Any) -> Tensor:
+        """Columns (B, d) to scores (B, E, C)."""
+        x = self.standardise(x)
+        raw = torch.baddbmm(self.bias, x.expand(len(PENALTIES), -1, -1), self.weight).transpose(0, 1)
+        said = self.forest(x) if self.forest.n_trees else self.shares.expand(len(x), -1)
+        trees = forest_scores(said, self.shares, kind).unsqueeze(1)
+        return torch.cat([linear_scores(raw, self.bounds, kind), trees], dim=1)
+
+
+# ---- the method --------------------------------------------------------------------------------------------
+
+
+class Committee(Method):
+    """A committee of simple models with judged generations; learns by itself, without the training loop.
+
+    ``Output.latents``: ``shared`` (B, M * C) the pooled scores of each modality alone, zeros where absent;
+    ``scores`` (B, M * E, C) of all members; ``logits`` (B, C).
+    """
+
+    Config = CommitteeConfig
+    late_fusion = False
+    learns_alone = True
+    config: CommitteeConfig
+
+    theta: Tensor
+    sharpness: Tensor
+    joint: Tensor
+
+    def __init__(self, inputs: Sequence[Input], task: Task, config: CommitteeConfig | None = None) -> None:
+        super().__init__(inputs, task, config)
+        self.branches = nn.ModuleList(
+            BranchMembers(columns_of(source), task.n_outputs) for source in self.inputs
+        )
+        start = Weights.start(N_MEMBERS * len(self.inputs), task.kind)
+        for name in ("theta", "sharpness", "joint"):
+            self.register_buffer(name, getattr(start, name))
+
+    # ---- learning ----
+
+    def learn(
+        self, rows: Batch, *, seed: int, groups: np.ndarray | None = None, verbose: bool = False
+    ) -> list[dict[str, Any]]:
+        """Learn from labelled and unlabelled rows; see :meth:`polymodal.methods.base.Method.learn`."""
+        assert rows.y is not None
+        assert rows.labelled is not None
+        self.observe(rows.y[rows.labelled])
+        read = self._columns(rows)
+        values = []
+        for m, (branch, x) in enumerate(zip(self.own, read, strict=True)):
+            branch.observe(x[rows.presence[:, m]])
+            values.append(branch.standardise(x).numpy())
+        codes = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        table = Rows(tuple(values), rows.presence.numpy(), self._target(rows).numpy(), codes, self.task.kind)
+        c = self.config
+        learnt = generations.learn(
+            table,
+            n_trees=c.n_trees,
+            n_trees_judged=c.n_trees_judged,
+            n_generations=c.n_generations,
+            seed=seed,
+            verbose=verbose,
+        )
+        self._take(learnt)
+        return learnt.history
+
+    def _target(self, rows: Batch) -> Tensor:
+        """(n, C) float64: classes as shares, labels, or standardised values; NaN where unlabelled."""
+        assert rows.y is not None
+        assert rows.labelled is not None
+        if self.task.kind == "multiclass":
+            y = torch.where(rows.labelled, rows.y, 0)
+            target = nn.functional.one_hot(y, self.task.n_outputs).double()
+        elif self.task.kind == "multilabel":
+            target = rows.y.double()
+        else:
+            target = ((rows.y - self.prior) / self.scale).double().unsqueeze(1)
+        return torch.where(rows.labelled.unsqueeze(1), target, torch.nan)
+
+    def _take(self, learnt: Learnt) -> None:
+        for module, branch, directions in zip(self.own, learnt.branches, learnt.directions, strict=True):
+            module.take(branch, directions)
+        for name in ("theta", "sharpness", "joint"):
+            getattr(self, name).copy_(getattr(learnt.weights, name))
+
+    # ---- predicting ----
+
+    def _columns(self, batch: Batch) -> list[Tensor]:
+        return [
+            columns(source, batch.values[source.name], batch.lengths.get(source.name), present)
+            for source, present in zip(self.inputs, batch.presence.unbind(1), strict=True)
+        ]
+
+    def forward(self, batch: Batch) -> Output:
+        """Ask every member of what a row has, and pool what they say."""
+        scores = self.scores(batch)
+        alone = self._alone(scores, batch.presence)
+        mask = batch.presence.unsqueeze(2)
+        z = self.fuse(scores, batch.presence)
+        return Output(
+            prediction=torch.where(batch.presence.any(1, keepdim=True), self.to_prediction(z), self.prior),
+            branches=torch.where(mask, self.to_prediction(alone), torch.nan),
+            latents={"shared": alone.flatten(1), "scores": scores, "logits": z},
+        )
+
+    def scores(self, batch: Batch) -> Tensor:
+        """(B, M * E, C) scores of all members, zeros where their modality is absent."""
+        found = [
+            blank(branch(x, self.task.kind), present)
+            for branch, x, present in zip(
+                self.own, self._columns(batch), batch.presence.unbind(1), strict=True
+            )
+        ]
+        return torch.cat(found, dim=1)
+
+    def fuse(self, scores: Tensor, presence: Tensor) -> Tensor:
+        """(B, C): the pool of members' scores (B, M * E, C) over the modalities of (B, M) presence."""
+        members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
+        return pooled(scores, members, presence.sum(1, keepdim=True), self.weights)[:, 0]
+
+    def _alone(self, scores: Tensor, presence: Tensor) -> Tensor:
+        """(B, M, C): each modality's own pool, zeros where absent."""
+        own = torch.eye(presence.shape[1], dtype=torch.bool, device=presence.device)
+        single = presence.unsqueeze(1) & own
+        members = single.repeat_interleave(N_MEMBERS, dim=2)
+        return pooled(scores, members, single.sum(2), self.weights)
+
+    @property
+    def own(self) -> tuple[BranchMembers, ...]:
+        """The members of each modality."""
+        return tuple(cast(BranchMembers, branch) for branch in self.branches)
+
+    @property
+    def weights(self) -> Weights:
+        """Of the pool."""
+        return Weights(self.theta, self.sharpness, self.joint)
