@@ -90,16 +90,26 @@ class Hits:
         runs = list(zip([0, *starts.tolist()], [*starts.tolist(), len(self.places)], strict=True))
         if len(runs) == 1:
             return self._run(0, len(self.places))
-        width = next(iter(self.shards.values())).values.shape[1]
-        found = np.empty((len(self.places), width), dtype=np.float32)
-        if len(runs) <= len(self.places) // _ROWS_A_RUN:
-            for start, end in runs:
-                found[start:end] = self._run(start, end)
-            return found
+        if len(runs) > len(self.places) // _ROWS_A_RUN:
+            return self._scattered()
+        found = np.empty((len(self.places), self._width), dtype=np.float32)
+        for start, end in runs:
+            found[start:end] = self._run(start, end)
+        return found
+
+    def _scattered(self) -> ndarray:
+        """Rows that lie anywhere."""
+        if len(self.shards) == 1:
+            return next(iter(self.shards.values())).values[self.places[:, 1]]
+        found = np.empty((len(self.places), self._width), dtype=np.float32)
         for number, shard in self.shards.items():
             own = np.flatnonzero(self.places[:, 0] == number)
             found[own] = shard.values[self.places[own, 1]]
         return found
+
+    @property
+    def _width(self) -> int:
+        return int(next(iter(self.shards.values())).values.shape[1])
 
     def _run(self, start: int, end: int) -> ndarray:
         """Rows that lie one after another in a file."""
