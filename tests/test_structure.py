@@ -35,6 +35,7 @@ ROOMS = [
     {"bench"},
     {"suite"},
     {"explanation"},
+    {"report"},
     {"demo"},
     {"doctor"},
     {"cli"},

@@ -2,6 +2,8 @@
 
 verbs.py    fit, predict, evaluate, bench and the other verbs
 data.py     the verbs about data sets
+report.py   the verb that writes a report
+suites.py   bench --suite
 asked.py    flags, settings and config files, as plain values
 tables.py   tables in, models and predictions out
 shown.py    what is printed
@@ -17,11 +19,12 @@ from typing import Any
 import typer
 
 from polymodal.cli import data
+from polymodal.cli.report import report
 from polymodal.cli.shown import warn_once
 from polymodal.cli.verbs import app
 from polymodal.errors import PolymodalError, PolymodalWarning
 
-__all__ = ["main"]
+__all__ = ["main", "report"]
 
 app.add_typer(data.app, name="data")
 

@@ -15,10 +15,11 @@ from polymodal.data import door
 from polymodal.data.labels import Labels, known_classes, read_classes, read_label_sets, read_values
 from polymodal.estimators.calibrated import CalibratedClassifier, CalibratedRegressor
 from polymodal.estimators.shell import MethodEstimator
+from polymodal.estimators.shown import Shown
 from polymodal.schema import Modality
 
 
-class MethodClassifier(ClassifierMixin, CalibratedClassifier, MethodEstimator):
+class MethodClassifier(Shown, ClassifierMixin, CalibratedClassifier, MethodEstimator):
     """Any registered method as a classifier: multi-class, or multi-label when y is 2-D.
 
     Args:
@@ -149,7 +150,7 @@ class MethodClassifier(ClassifierMixin, CalibratedClassifier, MethodEstimator):
         return float(np.average(right, weights=weight))
 
 
-class MethodRegressor(RegressorMixin, CalibratedRegressor, MethodEstimator):
+class MethodRegressor(Shown, RegressorMixin, CalibratedRegressor, MethodEstimator):
     """Any registered method as a regressor; an unlabelled row has NaN.
 
     Arguments and attributes are those of :class:`MethodClassifier`, less ``missing_label`` and ``classes_``.

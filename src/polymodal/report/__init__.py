@@ -2,6 +2,7 @@
 
 seen.py      the rows, and what the model and its floors predict for them, found once
 facts.py     everything that is shown, as tables and sentences
+headline.py  what it says first
 words.py     figures in words
 svg.py       shapes and axes
 charts.py    from tables to pictures
@@ -12,5 +13,7 @@ terminal.py  the same in short
 """
 
 from polymodal.report.facts import Facts, Topic, gather
+from polymodal.report.page import write
+from polymodal.report.terminal import show
 
-__all__ = ["Facts", "Topic", "gather"]
+__all__ = ["Facts", "Topic", "gather", "show", "write"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,13 +114,15 @@ def by_size(
     for i, (column, style) in enumerate(values.items()):
         shift = (i - (len(values) - 1) / 2) * min(step, 12.0)
         by = table.groupby("size")[column]
-        means = [(axes.x(k) + shift, axes.y(scale * v)) for k, v in by.mean().items()]
-        for size, own in table.dropna(subset=[column]).groupby("size"):
+        mean = by.mean()
+        sizes, heights = mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)
+        means = [(axes.x(k) + shift, axes.y(scale * v)) for k, v in zip(sizes, heights, strict=True)]
+        for size in sizes.tolist():
+            own = table[(table["size"] == size) & table[column].notna()]
             places = _beside(len(own), min(step, 16.0))
-            ordered = own.sort_values(column)
             points = [
                 (axes.x(size) + shift + place, axes.y(scale * value))
-                for place, value in zip(places, ordered[column], strict=True)
+                for place, value in zip(places, np.sort(own[column]), strict=True)
             ]
             parts.append(cloud(points, f"{style} dim"))
         parts.append(polyline(means, f"stroke {style}"))
@@ -173,7 +175,9 @@ def reliability(curves: Mapping[str, pd.DataFrame], styles: Mapping[str, str], *
     most = max(float(curve["n_rows"].max()) for curve in curves.values())
     for name, curve in curves.items():
         points = [(axes.x(x), axes.y(y)) for x, y in zip(curve["confidence"], curve["accuracy"], strict=True)]
-        parts.append(polyline(points, f"stroke thin {styles[name]}"))
+        sure = curve["n_rows"] >= max(5, curve["n_rows"].sum() // 100)
+        joined = [point for point, kept in zip(points, sure, strict=True) if kept]
+        parts.append(polyline(joined, f"stroke thin {styles[name]}"))
         for (x, y), n in zip(points, curve["n_rows"], strict=True):
             radius = 2.0 + 6.0 * math.sqrt(float(n) / most)
             parts.append(circle(x, y, radius, f"fill soft {styles[name]}", words.counted(int(n), "row")))
@@ -184,7 +188,13 @@ def reliability(curves: Mapping[str, pd.DataFrame], styles: Mapping[str, str], *
 
 
 def bars(
-    names: Sequence[str], values: Sequence[float], errors: Sequence[float], label: str, *, said: str
+    names: Sequence[str],
+    values: Sequence[float],
+    errors: Sequence[float],
+    label: str,
+    *,
+    said: str,
+    shown: Callable[[float], str] = words.number,
 ) -> str:
     """A bar a name, with a whisker of ± one standard error."""
     errors = [e if math.isfinite(e) else 0.0 for e in errors]
@@ -203,7 +213,7 @@ def bars(
         )
         if error:
             parts.append(line(scale(value - error), y + 7.5, scale(value + error), y + 7.5, "whisker"))
-        parts.append(text(WIDTH, y + 11, words.number(value), "figure", anchor="end"))
+        parts.append(text(WIDTH, y + 11, shown(value), "figure", anchor="end"))
     parts.append(line(scale(0.0), 4, scale(0.0), 10 + 24 * len(names), "axis"))
     return picture(parts, words=said, height=44 + 24 * len(names))
 
@@ -256,7 +266,8 @@ def stacked(
 
 def scatter(points: pd.DataFrame, styles: Mapping[str, str], *, named: bool, said: str) -> str:
     """Points by group; ``named`` writes a group's name at its middle."""
-    axes = Axes.of(around(points["x"]), around(points["y"]), height=330.0, left=4.0, top=4.0, bottom=4.0)
+    height = WIDTH * min(max(np.ptp(points["y"]) / (np.ptp(points["x"]) or 1.0), 0.55), 1.0)
+    axes = Axes.of(*_squared(points, height / WIDTH), height=height, left=4.0, top=4.0, bottom=4.0)
     parts = []
     middles = []
     for group, own in points.groupby("group", sort=False):
@@ -267,22 +278,26 @@ def scatter(points: pd.DataFrame, styles: Mapping[str, str], *, named: bool, sai
     return picture(parts + (middles if named else []), words=said, height=axes.height)
 
 
+def _squared(points: pd.DataFrame, tall: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Ranges of x and y in which both have one unit; ``tall`` is the picture's height by its width."""
+    (left, right), (low, high) = around(points["x"]), around(points["y"])
+    half = max(right - left, (high - low) / tall) / 2
+    x, y = (left + right) / 2, (low + high) / 2
+    return (x - half, x + half), (y - half * tall, y + half * tall)
+
+
 def matrix(table: pd.DataFrame, names: Sequence[str], *, said: str) -> str:
-    """What each further input (column) is worth to a row that has one (row): a square each, a number in it."""
+    """What each further input (column) is worth to a row that has one (row): a square with a number."""
     left, top = _room(names, 9), 56.0
     cell = min(44.0, (WIDTH - left) / len(names))
-    values = {
-        (str(h), str(n)): float(v)
-        for h, n, v in zip(table["have"], table["next"], table["value"], strict=True)
-    }
+    values = {(row["have"], row["next"]): float(row["value"]) for row in table.to_dict("records")}
     most = max((v for v in values.values() if math.isfinite(v)), default=0.0) or 1.0
     parts = []
     for i, name in enumerate(names):
         parts.append(text(left - 8, top + cell * (i + 0.5) + 4, clipped(name, 9), anchor="end"))
         x = left + cell * (i + 0.5)
-        parts.append(
-            f'<g transform="translate({x + 3:.1f} {top - 6:.1f}) rotate(-55)">{text(0, 0, clipped(name, 9))}</g>'
-        )
+        turned = f"translate({x + 3:.1f} {top - 6:.1f}) rotate(-55)"
+        parts.append(f'<g transform="{turned}">{text(0, 0, clipped(name, 9))}</g>')
     for i, have in enumerate(names):
         for j, further in enumerate(names):
             x, y = left + cell * j, top + cell * i
@@ -290,9 +305,10 @@ def matrix(table: pd.DataFrame, names: Sequence[str], *, said: str) -> str:
             if have == further or not math.isfinite(value):
                 parts.append(circle(x + cell / 2, y + cell / 2, 1.6, "off"))
                 continue
-            heat = min(int(max(value, 0.0) / most * HEATS), HEATS - 1)
+            heat = min(int(value / most * HEATS), HEATS - 1)
             hover = f"has {have}, gets {further}: {words.number(value)}"
-            parts.append(rect(x + 1, y + 1, cell - 2, cell - 2, f"fill h{heat}", hover))
+            style = "fill worse" if value < 0 else f"fill h{heat}"
+            parts.append(rect(x + 1, y + 1, cell - 2, cell - 2, style, hover))
             if cell >= 30:
                 style = "onheat" if heat >= 3 else "offheat"
                 parts.append(text(x + cell / 2, y + cell / 2 + 4, _short(value), style, anchor="middle"))
@@ -300,9 +316,9 @@ def matrix(table: pd.DataFrame, names: Sequence[str], *, said: str) -> str:
 
 
 def _short(value: float) -> str:
-    return (
-        f"{value:.2f}".replace("-", "\N{MINUS SIGN}").removeprefix("0") if abs(value) < 1 else f"{value:.2g}"
-    )
+    if abs(value) >= 1:
+        return words.number(float(f"{value:.2g}"))
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}").replace("0.", ".", 1)
 
 
 def gates(table: pd.DataFrame, *, said: str) -> str:

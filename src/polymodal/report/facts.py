@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ALPHA = 0.1
 """Share of errors that prediction sets are shown for."""
 N_BOOTSTRAP = 100
+N_SHAPLEY_SAMPLES = 20
+"""For each combination: a standard error that is known to 16 %."""
 MAX_BOOTSTRAP_ROWS = 2000
 N_MAP_ROWS = 1500
 MAX_PAIRS = 15
@@ -184,9 +186,12 @@ def combinations(seen: Seen) -> Topic:
     """The metric of every combination, beside the floors, on the rows that have all of it."""
     report = _report(seen, seen.predict, seen.metric.name)
     table = _by_subset(report, seen.metric.name)
-    for name, predict in seen.floors.items():
-        floor = _by_subset(_report(seen, predict, seen.metric.name), seen.metric.name)
-        table[f"{FLOOR}{name}"] = floor["value"].to_numpy()
+    floors = {
+        name: _by_subset(_report(seen, predict, seen.metric.name), seen.metric.name)["value"].to_numpy()
+        for name, predict in _named(seen.floors).items()
+    }
+    sign = -1.0 if seen.metric.greater_is_better else 1.0
+    table = table.assign(**dict(sorted(floors.items(), key=lambda floor: sign * np.nanmean(floor[1]))))
     order = ["size", "value"]
     table = table.sort_values(order, ascending=[False, not seen.metric.greater_is_better], kind="stable")
     return Topic({"combinations": table.reset_index(drop=True)}, [evaluation.coverage(report)])
@@ -243,7 +248,8 @@ def worth(seen: Seen) -> Topic | str:
     """Shapley values, each input alone and taken away; where calibrated, what to get next."""
     if len(seen.names) == 1:
         return "The model has one input: there is nothing to divide among several."
-    found = attribution.shapley_of_metric(seen.predict, seen.names, seen.truth, seen.kind, seen.metric)
+    rows = (seen.truth, seen.kind, seen.metric)
+    found = attribution.shapley_of_metric(seen.predict, seen.names, *rows, n_bootstrap=N_SHAPLEY_SAMPLES)
     table = pd.DataFrame({"modality": seen.names, "value": found.values, "error": found.errors})
     values = {frozenset(s.split("+")): v for s, v in _values(seen).items()}
     everything, sign = frozenset(seen.names), 1.0 if seen.metric.greater_is_better else -1.0

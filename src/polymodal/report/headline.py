@@ -61,15 +61,16 @@ def _against_floors(facts: Facts) -> Iterator[str]:
         yield f"{start}."
         return
     greater = METRICS[facts.metric].greater_is_better
-    best = floors.loc[floors[facts.metric].idxmax() if greater else floors[facts.metric].idxmin()]
+    values = floors[facts.metric]
+    best = floors.iloc[values.argmax() if greater else values.argmin()]
     gap = (own[facts.metric] - best[facts.metric]) * (1 if greater else -1)
     error = best["behind_error"]
     yield f"{start}, {_judged(facts.metric, gap, error)} its best floor, {best['method']}."
     yield (
-        f"It is {words.figure(facts.metric, own[facts.metric])} ± {_error(facts.metric, own['error'])}; "
-        f"the floor has {words.figure(facts.metric, best[facts.metric])}, and the model is "
-        f"{words.difference(facts.metric, gap)} ± {_error(facts.metric, error)} better on the same rows "
-        "(± one standard error)."
+        f"It is {words.figure(facts.metric, own[facts.metric])} ± {words.error(facts.metric, own['error'])}; "
+        f"the floor has {words.figure(facts.metric, best[facts.metric])}. On the same rows the difference is "
+        f"{words.difference(facts.metric, gap)} ± {words.error(facts.metric, error)} "
+        "(± one standard error; above 0 the model is better)."
     )
 
 
@@ -81,10 +82,6 @@ def _judged(metric: str, gap: float, error: float) -> str:
     if METRICS[metric].greater_is_better:
         return f"{size}{points} {'above' if gap > 0 else 'below'}"
     return f"{size}{points} {'better' if gap > 0 else 'worse'} than"
-
-
-def _error(metric: str, error: float) -> str:
-    return words.difference(metric, error).removeprefix("+")
 
 
 def _combinations(facts: Facts) -> Iterator[str]:
@@ -100,7 +97,8 @@ def _combinations(facts: Facts) -> Iterator[str]:
     said = f"Of {facts.topics['combinations'].sentences[0]} the best is {best}, the worst {worst}"
     if floors_of(table):
         n = int(is_beaten(facts, table).sum())
-        said += f"; a floor is better on {n:,} of them" if n else "; no floor is better on any"
+        how_many = "all" if n == len(table) else f"{n:,}" if n else "none"
+        said += f"; a floor is better on {how_many} of them"
     yield f"{said}."
 
 
@@ -110,8 +108,9 @@ def _trust(facts: Facts) -> Iterator[str]:
         if facts.kind == "regression":
             what = f"intervals, {words.number(row['set_size'])} wide on average,"
         else:
-            what = f"sets, of {words.number(row['set_size'])} {_classes(facts)} on average,"
-        yield f"Its 90 % prediction {what} hold the truth in {words.share(row['coverage'])} of the cases."
+            what = f"sets, of {row['set_size']:.2f} {_classes(facts)} on average,"
+        kept = words.share(row["coverage"])
+        yield f"Its 90\N{NO-BREAK SPACE}% prediction {what} hold the truth in {kept} of the cases."
 
 
 def _classes(facts: Facts) -> str:

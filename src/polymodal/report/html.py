@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -68,7 +68,7 @@ def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str) -> str:
     said = escape(caption)
     return (
         f'<div class="table"><div class="{box}" tabindex="0" role="region" aria-label="{said}">'
-        f"<table><caption>{said}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table><caption><span>{said}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         f'<p class="tools">{_cut_note(len(frame))}'
         '<button type="button" class="copy">Copy table</button></p></div>'
     )
@@ -89,7 +89,7 @@ def _heading(column: Column) -> str:
     )
 
 
-def _row(row: dict[str, Any], columns: Sequence[Column]) -> str:
+def _row(row: Mapping[Any, Any], columns: Sequence[Column]) -> str:
     return f"<tr>{''.join(_cell(row[c.key], c, first=i == 0) for i, c in enumerate(columns))}</tr>"
 
 
@@ -130,6 +130,11 @@ def key(entries: Iterable[tuple[str, str]]) -> str:
 def figures(*shown: str) -> str:
     """Figures side by side, or one below the other on a phone."""
     return f'<div class="figures">{"".join(shown)}</div>'
+
+
+def beside(*shown: str) -> str:
+    """Figures and tables of different widths side by side, where there is room."""
+    return f'<div class="beside">{"".join(shown)}</div>'
 
 
 def section(name: str, title: str, parts: Iterable[str]) -> str:

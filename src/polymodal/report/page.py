@@ -37,7 +37,8 @@ def rendered(facts: Facts) -> str:
             "".join(f"<p>{escape(sentence)}</p>" for sentence in further),
             "</header>",
             _contents(list(shown)),
-            f'<main id="main">{sections.tiles(facts)}{sections.methods_table(facts)}{"".join(shown.values())}',
+            f'<main id="main">{sections.tiles(facts)}{sections.methods_table(facts)}',
+            *shown.values(),
             _left_out(facts),
             f"</main><footer>{escape(_foot(facts))}</footer></div>",
             f"<script>{script}</script></body></html>\n",
@@ -98,5 +99,6 @@ def _left_out(facts: Facts) -> str:
 
 
 def _foot(facts: Facts) -> str:
-    versions = dict(facts.table("settings", "versions").itertuples(index=False))
+    table = facts.table("settings", "versions")
+    versions = dict(zip(table["name"], table["value"], strict=True))
     return f"polymodal {versions['polymodal']}. All figures are of {facts.topics['data'].sentences[0]}."

@@ -17,6 +17,7 @@ from polymodal.report.facts import ALPHA, Facts
 from polymodal.report.headline import FLOOR, best_floor, floors_of, is_beaten
 from polymodal.report.html import (
     Column,
+    beside,
     details,
     figure,
     figures,
@@ -36,7 +37,7 @@ TITLES = {
     "calibration": "How honest its confidences are",
     "coverage": "Prediction sets and their promise",
     "map": "The shared space",
-    "information": "What inputs say alike",
+    "information": "What inputs say alike, and alone",
     "partition": "How the model divides its inputs",
     "training": "Training",
     "health": "Health",
@@ -45,7 +46,7 @@ TITLES = {
 }
 """Topic -> heading, in the order of the page."""
 METHOD, REFERENCE = "c1", "c8"
-BAR = 150.0
+BAR = 130.0
 """Width of a bar in the table of combinations."""
 MAX_NAMED = 12
 """Groups of a map that are named in it."""
@@ -82,17 +83,18 @@ def tiles(facts: Facts) -> str:
     ]
     if len(combinations) > 1:
         greater = METRICS[metric].greater_is_better
-        worst = combinations.loc[
-            combinations["value"].idxmin() if greater else combinations["value"].idxmax()
+        worst = combinations.iloc[
+            combinations["value"].argmin() if greater else combinations["value"].argmax()
         ]
         mean = float(combinations["value"].mean())
         entries += [
-            ("mean of the combinations", words.figure(metric, mean), f"{len(combinations):,} of them"),
+            ("mean combination", words.figure(metric, mean), f"{len(combinations):,} of them"),
             ("worst combination", words.figure(metric, worst["value"]), worst["subset"].replace("+", " + ")),
         ]
     if facts.has("calibration", "observed"):
         last = facts.table("calibration", "observed").iloc[-1]
-        entries.append(("calibration error", words.share(last["ece"]), str(last["method"])))
+        state = "not calibrated" if last["method"] == "uncalibrated" else "after calibration"
+        entries.append(("calibration error", words.share(last["ece"]), state))
     if facts.has("coverage", "observed"):
         row = facts.table("coverage", "observed").iloc[0]
         entries.append(("coverage", words.share(row["coverage"]), f"{100 * (1 - ALPHA):g} % promised"))
@@ -112,7 +114,7 @@ def methods_table(facts: Facts) -> str:
     metrics = [name for name in frame.columns if name in METRICS]
     columns = [
         name_column("method", "model"),
-        *(_metric_column(m, m, words.label_of(m).replace(", lower is better", " ↓")) for m in metrics),
+        *(_metric_column(m, m, words.label_of(m).replace(", lower is better", "")) for m in metrics),
         _metric_column("error", facts.metric, f"± {words.name_of(facts.metric)}"),
     ]
     return table(frame, columns, "Each row with whatever it has")
@@ -125,7 +127,7 @@ def _metric_column(key: str, metric: str, title: str, style: str = "") -> Column
 
 
 def _bare(metric: str, value: float) -> str:
-    return words.figure(metric, value).removesuffix(" %")
+    return words.figure(metric, value).removesuffix("\N{NO-BREAK SPACE}%")
 
 
 def combinations(facts: Facts) -> list[str]:
@@ -157,10 +159,10 @@ def combinations(facts: Facts) -> list[str]:
             "Each combination is measured on the rows that have all of it, from these inputs alone: "
             f"{facts.topics['combinations'].sentences[0]}."
         ),
-        figures(
-            figure("By number of inputs", by_size, "A dot is a combination; lines join their means.", key)
+        beside(
+            figure("By number of inputs", by_size, "A dot is a combination; lines join their means.", key),
+            table(frame, columns, "Every combination"),
         ),
-        table(frame, columns, f"{words.name_of(metric)} of every combination"),
         note(f"A filled dot is an input that is there; the longer a bar, the higher the figure.{marks}"),
     ]
 
@@ -213,17 +215,18 @@ def missing(facts: Facts) -> list[str]:
     curve, metric = facts.table("missing", "curve"), facts.metric
     scale, floors = words.scale_of(metric), floors_of(curve)
     x = (100 * curve["rate"]).tolist()
-    styles = _styles(floors)
-    shown = [
-        Line(c, x, (scale * curve[c]).tolist(), styles[c], dots=c == "value") for c in [*floors, "value"]
-    ]
+    shown = [Line("value", x, (scale * curve["value"]).tolist(), METHOD, dots=True)]
+    key = [(METHOD, facts.method)]
+    if floors:
+        best = _best_of(facts, curve, floors)
+        shown.insert(0, Line(best, x, (scale * curve[best]).tolist(), REFERENCE))
+        key.append((REFERENCE, f"best floor, {best.removeprefix(FLOOR)}"))
     first, last = curve.iloc[0], curve.iloc[-1]
     said = (
-        f"{words.name_of(metric)} falls from {words.figure(metric, first['value'])} with what the rows have to "
+        f"{words.name_of(metric)}: {words.figure(metric, first['value'])} with what the rows have, "
         f"{words.figure(metric, last['value'])} at a rate of {100 * last['rate']:.0f} %"
     )
     drawn = charts.lines(shown, "inputs lost at random [%]", words.label_of(metric), said=said)
-    key = [(METHOD, facts.method), *((styles[c], c.removeprefix(FLOOR)) for c in floors)]
     columns = [
         Column("rate", "lost [%]", lambda v: f"{100 * v:.0f}", copied=lambda v: 100 * v),
         Column("missing_share", "absent in all [%]", lambda v: f"{100 * v:.1f}", copied=lambda v: 100 * v),
@@ -239,10 +242,10 @@ def missing(facts: Facts) -> list[str]:
     ]
 
 
-def _styles(floors: list[str]) -> dict[str, str]:
-    """Column -> class of its colour: the method first."""
-    others = ("c8", "c5", "c4", "c7", "c3")
-    return {"value": METHOD} | {name: others[i % len(others)] for i, name in enumerate(floors)}
+def _best_of(facts: Facts, curve: pd.DataFrame, floors: list[str]) -> str:
+    """The floor that is best on average."""
+    means = curve[floors].mean()
+    return str(means.idxmax() if METRICS[facts.metric].greater_is_better else means.idxmin())
 
 
 # ---- worth ---------------------------------------------------------------------------------------
@@ -263,23 +266,13 @@ def worth(facts: Facts) -> list[str]:
         (scale * ordered["error"]).tolist(),
         label,
         said=f"Shapley values: {said}",
+        shown=lambda v: words.difference(metric, v / scale),
     )
-    shown = [figure("What each input adds", drawn, "Shapley values; whiskers are ± one standard error.")]
-    if facts.has("worth", "next"):
-        further = facts.table("worth", "next")
-        loss = "squared error" if facts.kind == "regression" else "log loss"
-        picture = charts.matrix(further, facts.names, said=_said_next(further))
-        shown.append(
-            figure(
-                "A row that has one input: which next?",
-                picture,
-                f"Expected decrease of the {loss}, means over rows; the row has the input on the left.",
-            )
-        )
+    added = figure("What each input adds", drawn, "Shapley values; whiskers are ± one standard error.")
     columns = [
         name_column("modality", "input"),
         _difference_column("value", metric, "Shapley value"),
-        _difference_column("error", metric, "± error"),
+        Column("error", "± error", lambda v: escape(words.error(metric, v)), copied=lambda v: scale * v),
         _metric_column("alone", metric, "alone"),
         _difference_column("loss_without", metric, "lost without it"),
     ]
@@ -290,10 +283,21 @@ def worth(facts: Facts) -> list[str]:
             f"{words.difference(metric, first['value'])}"
             f"{' points' if METRICS[metric].unit_interval else ''} of {words.name_of(metric)}."
         ),
-        figures(*shown),
-        table(ordered, columns, "Each input: added on average, alone, and missed when all others are there"),
-        *([_lacking(facts)] if facts.has("worth", "lacking") else []),
+        beside(added, table(ordered, columns, "Each input: added on average, alone, and missed from all")),
+        *([_next_inputs(facts)] if facts.has("worth", "next") else []),
     ]
+
+
+def _next_inputs(facts: Facts) -> str:
+    """What to get next, for rows with one input and for the rows as they are."""
+    further = facts.table("worth", "next")
+    loss = "squared error" if facts.kind == "regression" else "log loss"
+    picture = figure(
+        "A row that has one input: which next?",
+        charts.matrix(further, facts.names, said=_said_next(further)),
+        f"It has the input on the left. Expected decrease of the {loss}, means over rows.",
+    )
+    return beside(picture, *([_lacking(facts)] if facts.has("worth", "lacking") else []))
 
 
 def _difference_column(key: str, metric: str, title: str) -> Column:
@@ -311,10 +315,10 @@ def _lacking(facts: Facts) -> str:
     columns = [
         name_column("modality", "input"),
         number_column("n_rows", "rows that lack it", words.count),
-        number_column("value", "expected decrease of the loss"),
-        number_column("best", "best next input in", words.share),
+        number_column("value", "decrease of the loss"),
+        number_column("best", "best to get next", words.share),
     ]
-    caption = "For the rows as they are: what they lack, and what it would be worth"
+    caption = "What the rows as they are lack, and its worth"
     return table(facts.table("worth", "lacking").sort_values("value", ascending=False), columns, caption)
 
 
@@ -323,10 +327,11 @@ def _lacking(facts: Facts) -> str:
 
 def calibration(facts: Facts) -> list[str]:
     """Reliability of rows as they are, and the error of every combination."""
-    curves = dict(iter(facts.table("calibration", "reliability").groupby("method", sort=False)))
+    parts = facts.table("calibration", "reliability").groupby("method", sort=False)
+    curves = {str(name): part for name, part in parts}
     last = list(curves)[-1]
-    styles = {str(name): (METHOD if name == last else REFERENCE) for name in curves}
-    drawn = charts.reliability(curves, styles, said=_said_reliability(facts, str(last)))
+    styles = {name: (METHOD if name == last else REFERENCE) for name in curves}
+    drawn = charts.reliability(curves, styles, said=_said_reliability(facts, last))
     key = [(style, name) for name, style in styles.items()] + [("dash", "honest")]
     shown = [figure("Said and kept", drawn, "A dot's area grows with its rows.", key)]
     if facts.kind == "regression":
@@ -369,8 +374,8 @@ def _calibration_in_words(observed: pd.DataFrame) -> str:
             f"{words.share(errors['before'])}."
         )
     return (
-        f"Confidences are off by {words.share(errors['uncalibrated'])} on average. This model is not calibrated: "
-        "calibrate(X, y) takes labelled rows that training has not seen."
+        f"Confidences are off by {words.share(errors['uncalibrated'])} on average. The model is not "
+        "calibrated: calibrate(X, y) takes labelled rows that training has not seen."
     )
 
 
@@ -430,8 +435,8 @@ def coverage(facts: Facts) -> list[str]:
     ]
     return [
         lead(
-            f"At least {100 * promise:g} % of the sets should hold the truth, for every combination. With what the "
-            f"rows have, {words.share(observed['coverage'])} do."
+            f"At least {100 * promise:g} % of the sets should hold the truth, for every combination. "
+            f"With what the rows have, {words.share(observed['coverage'])} do."
         ),
         figures(*shown),
         details("Every combination", table(frame, columns, "Coverage of every combination")),
@@ -450,11 +455,10 @@ def latent_map(facts: Facts) -> list[str]:
     said = f"{len(points):,} rows in two dimensions, by label: {', '.join(groups[:MAX_NAMED])}"
     drawn = charts.scatter(points, styles, named=not scale and len(groups) <= MAX_NAMED, said=said)
     key = [(styles[g], g) for g in groups] if len(groups) <= MAX_NAMED else []
-    sentence = f"{words.counted(len(points), 'row')}, by label, along the two directions of most variance."
+    sentence = f"{words.counted(len(points), 'row')}, by label. {facts.topics['map'].sentences[0]}"
     return [
         lead("Rows that lie together look alike to the model, whatever inputs each of them has."),
         figures(figure("Rows in the shared space", drawn, sentence, key)),
-        note(facts.topics["map"].sentences[0]),
     ]
 
 
@@ -471,7 +475,7 @@ def information(facts: Facts) -> list[str]:
     pairs = facts.table("information", "pairs")
     names = [f"{a} + {b}" for a, b in zip(pairs["first"], pairs["second"], strict=True)]
     styles = {part: style for part, (style, _) in PARTS.items()}
-    most = pairs.loc[pairs["redundancy"].idxmax()]
+    most = pairs.iloc[pairs["redundancy"].argmax()]
     said = f"{most['first']} and {most['second']} say most alike: {words.number(most['redundancy'])} bits"
     drawn = charts.stacked(names, pairs, styles, "bits about the label", said=said)
     columns = [
@@ -512,9 +516,7 @@ def partition(facts: Facts) -> list[str]:
         *(number_column(part, title, words.share) for part, (_, title) in SHARES.items()),
     ]
     return [
-        lead(
-            "Each input's width is divided into a part that is read alone and one that is read with the others."
-        ),
+        lead("The width of each input is divided: a part is read alone, and a part with the other inputs."),
         figures(*shown),
         table(shares, columns, "Shares of the width"),
     ]
@@ -532,15 +534,18 @@ def training(facts: Facts) -> list[str]:
 
     main = {"loss": METHOD} | ({"validation_loss": "c2"} if "validation_loss" in history else {})
     names = {"loss": "training, all terms", "validation_loss": "validation"}
-    ends = f"Training loss from {words.number(history['loss'].iloc[0])} to {words.number(history['loss'].iloc[-1])}"
+    first, last = (words.number(history["loss"].iloc[i]) for i in (0, -1))
+    ends = f"Training loss from {first} to {last}"
     shown = [figure("Loss", drawn(main, ends), "", [(s, names[c]) for c, s in main.items()])]
-    terms = [c for c in history if c.startswith("loss/")]
+    terms = [c for c in history.columns if c.startswith("loss/")]
     if len(terms) > 1:
         styles = {c: charts.COLOURS[i % 10] for i, c in enumerate(terms)}
         key = [(style, c.removeprefix("loss/").replace("_", " ")) for c, style in styles.items()]
         shown.append(figure("Its terms", drawn(styles, "The terms of the training loss by epoch"), "", key))
     columns = [number_column("epoch", "epoch", words.count)]
-    columns += [number_column(c, c.removeprefix("loss/")) for c in history if c not in ("epoch", "stage")]
+    columns += [
+        number_column(c, c.removeprefix("loss/")) for c in history.columns if c not in ("epoch", "stage")
+    ]
     return [
         lead(facts.topics["training"].sentences[0]),
         figures(*shown),
@@ -562,7 +567,7 @@ def health(facts: Facts) -> list[str]:
     if not len(findings):
         return [lead(facts.topics["health"].sentences[0])]
     items = "".join(
-        f'<li class="{LEVELS[row["level"]]}"><b>{escape(row["level"].capitalize())}, {escape(row["topic"])}.</b> '
+        f'<li class="{LEVELS[row["level"]]}"><b>{escape(row["level"].capitalize())}, {row["topic"]}.</b> '
         f"{escape(row['sentence'])}</li>"
         for row in findings.to_dict("records")
     )
@@ -595,9 +600,11 @@ def data(facts: Facts) -> list[str]:
         shown += [number_column("n_rows", "rows", words.count), number_column("share", "share", words.share)]
     return [
         lead(f"{'; '.join(facts.topics['data'].sentences)}."),
-        table(facts.table("data", "inputs"), inputs, "Inputs"),
-        table(facts.table("data", "patterns"), patterns, "Patterns of presence, the most frequent first"),
-        table(labels, shown, "Labels"),
+        beside(
+            table(facts.table("data", "inputs"), inputs, "Inputs"),
+            table(facts.table("data", "patterns"), patterns, "Patterns of presence"),
+            table(labels, shown, "Labels"),
+        ),
     ]
 
 

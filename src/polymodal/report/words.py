@@ -49,7 +49,12 @@ def difference(metric: str, value: float) -> str:
 
 def share(value: float) -> str:
     """As percent with one decimal."""
-    return f"{100 * value:.1f} %" if math.isfinite(value) else ABSENT
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if math.isfinite(value) else ABSENT
+
+
+def error(metric: str, value: float) -> str:
+    """A standard error of a metric, in points of percent for shares."""
+    return difference(metric, value).removeprefix("+")
 
 
 def number(value: float) -> str:
@@ -71,5 +76,5 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 
 def joined(names: list[str]) -> str:
-    """ "a, b and c"."""
+    """A list in a sentence."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
