@@ -125,7 +125,7 @@ def summary_section() -> Iterator[str]:
     yield "rows, which flatters it). Bold is a win and italic a loss, each by more than its deviation over"
     yield "seeds."
     yield ""
-    lines: list[Sequence[str]] = [["data", "labels", "rows", "best floor", *NEURAL]]
+    lines: list[Sequence[str]] = [["data", "labels", "modalities", "best floor", *NEURAL]]
     for name, metric in GROUPS.items():
         rows = load(name)
         for dataset, labels, part in places(rows) if rows is not None else ():
