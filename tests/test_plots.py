@@ -11,6 +11,7 @@ from polymodal.evaluation import COLUMNS, subsets
 from polymodal.plots import (
     COLOURS,
     GREYS,
+    critical_difference_diagram,
     figure,
     qq_reference,
     rate_curve,
@@ -18,6 +19,7 @@ from polymodal.plots import (
     subset_heatmap,
     training_curves,
 )
+from polymodal.ranking import critical_difference
 
 NAMES = ("a", "b", "c")
 
@@ -145,3 +147,20 @@ def test_no_pyplot_and_no_matplotlib_before_a_figure():
         "p.figure(); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_critical_difference_diagram_names_every_method_and_joins_those_alike():
+    ranks = {"best": 1.2, "second": 1.9, "third": 3.0, "last": 3.9}
+    _, ax = figure()
+    values = pd.DataFrame(
+        {"method": list(ranks)[::-1], "mean_rank": list(ranks.values())[::-1], "n_blocks": 30}
+    )
+    assert critical_difference_diagram(values, ax) is ax
+    words = [text.get_text() for text in ax.texts]
+    assert all(any(name in word and f"{rank:.2f}" in word for word in words) for name, rank in ranks.items())
+    difference = critical_difference(4, 30)
+    assert f"critical difference {difference:.2f}" in words
+    bars = [line.get_xdata() for line in ax.get_lines() if line.get_linewidth() == 4]
+    assert difference == pytest.approx(0.856, abs=0.001)  # joins the first two, and no others
+    np.testing.assert_allclose(bars, [[1.16, 1.94]])
+    assert "30 cells" in ax.get_title(loc="left")

@@ -125,6 +125,9 @@ def cells(
     split: str | None = None,
     variant: str | None = None,
     encoders: Mapping[str, str] | None = None,
+    missing: str = "complete",
+    max_train: int | None = None,
+    max_test: int | None = None,
     data: str | Path | None = None,
 ) -> list[Cell]:
     """Every cell of a comparison, seed by seed.
@@ -139,6 +142,9 @@ def cells(
         split: a split of the data set.
         variant: of the data set; None for the default one.
         encoders: of raw modalities, by name; None for the default ones.
+        missing: a regime of training and test rows.
+        max_train: training rows, at most.
+        max_test: test rows, at most.
         data: the folder of the data sets that are not bundled.
 
     Raises:
@@ -163,6 +169,9 @@ def cells(
             name,
             variant,
             tuple((encoders or {}).items()),
+            missing,
+            max_train,
+            max_test,
         )
         for share in labels
         for seed in seeds
@@ -565,6 +574,7 @@ def run(
     command: str = "",
     models: Mapping[str, str | Path] | None = None,
     work: Work | None = None,
+    seconds: Mapping[str, float] | None = None,
     verbose: bool = True,
 ) -> list[Result]:
     """Run the cells that are not done yet, and write the figures.
@@ -579,6 +589,8 @@ def run(
         models: key of a cell -> directory to save its fitted estimator to.
         work: what is done with a cell: a function that other processes can import; None for
             :func:`run_cell`.
+        seconds: key of a cell -> what it is expected to take, so that the time left is told by it; None
+            takes all cells for alike.
         verbose: show progress.
 
     Returns:
@@ -595,12 +607,14 @@ def run(
         partial = Path(f"{_stem(out)}.partial.jsonl")
     done = {} if partial is None else finished(partial)
     left = [cell for cell in chosen if cell.key not in done]
-    with progress("bench", len(left), verbose=verbose) as shown:
+    weights = {cell.key: max(1, round(10 * (seconds or {}).get(cell.key, 0.1))) for cell in left}
+    n_before = len(done)
+    with progress("bench", sum(weights.values()), verbose=verbose) as shown:
         for result in _results(left, data, models or {}, min(jobs, len(left)), work or run_cell):
             done[result.cell.key] = result
             if partial is not None:
                 _append(partial, result)
-            shown.step(lambda: f"{shown.done}/{len(left)} cells")
+            shown.step(lambda: f"{len(done) - n_before}/{len(left)} cells", weights[result.cell.key])
     results = [done[cell.key] for cell in chosen]
     if out is not None:
         write(out, results, command=command)

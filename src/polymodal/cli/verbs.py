@@ -208,12 +208,15 @@ def evaluate(
 @app.command()
 def bench(
     dataset: Annotated[
-        str,
-        typer.Argument(help="See: polymodal data list.", show_default=False),
-    ],
+        str | None,
+        typer.Argument(help="See: polymodal data list. Left out with --suite.", show_default=False),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="The audited grid in place of one data set: core, quick or full.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of data sets. [default: $POLYMODAL_DATA]")] = None,
     methods: Annotated[
-        str, typer.Option(help="Names with commas; default: Robult and all floors.")
+        str, typer.Option(help="Names with commas; default: Robult and all floors, or all of the suite.")
     ] = "default",
     labels: Annotated[str, typer.Option(help="Shares of the labels that are kept, with commas.")] = "1.0",
     missing_train: Annotated[float, typer.Option(help="Share of the training inputs made absent.")] = 0.0,
@@ -221,13 +224,24 @@ def bench(
     seeds: Annotated[int, typer.Option(help="How many: 0, 1, ...")] = 5,
     jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file for the rows; a run cut off goes on from it.")
+        Path | None,
+        typer.Option(help="JSON file for the rows; a run cut off goes on from it. [suite: suite-NAME.json]"),
     ] = None,
 ) -> None:
     """Compare methods and floors on the same splits and seeds."""
     from polymodal import bench, evaluation
+    from polymodal.cli import suites
     from polymodal.methods import floors
 
+    if (suite is None) == (dataset is None):
+        raise ConfigError(
+            f"bench takes a data set or a suite; {dataset!r} and --suite {suite!r} came; give one of them"
+        )
+    if suite is not None:
+        named = None if methods == "default" else words_of(methods)
+        suites.run(suite, out, methods=named, data=data, jobs=jobs)
+        return
+    assert dataset is not None
     chosen = bench.cells(
         dataset,
         words_of(methods) or [],

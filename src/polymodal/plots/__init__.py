@@ -19,6 +19,7 @@ from polymodal.plots.partition import (
     share_bars,
     share_history,
 )
+from polymodal.plots.ranking import critical_difference_diagram
 from polymodal.plots.robustness import rate_curve, robustness_curve, subset_heatmap
 from polymodal.plots.training import qq_reference, training_curves
 from polymodal.plots.trust import coverage_bars, reliability_diagram, risk_curve
@@ -30,6 +31,7 @@ __all__ = [
     "MARKERS",
     "acquisition_ranking",
     "coverage_bars",
+    "critical_difference_diagram",
     "cut_histogram",
     "feature_map",
     "figure",

@@ -1,0 +1,42 @@
+"""The verb ``bench --suite``: how long it takes, the run, and the verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from polymodal.cli.shown import put, warn
+
+
+def run(
+    name: str,
+    out: Path | None,
+    *,
+    methods: Sequence[str] | None,
+    data: Path | None,
+    jobs: int,
+) -> None:
+    """Run a suite's cells that are not done yet, and show the ranked table; exit code 1 if a cell failed."""
+    from polymodal import bench, suite
+    from polymodal.methods import floors
+
+    chosen = suite.read(name)
+    out = out or Path(f"suite-{name}.json")
+    done = bench.finished(suite.partial(out))
+    cells = suite.cells(chosen, methods=methods, data=data)
+    left = [cell for cell in cells if cell.key not in done]
+    expected = suite.estimate(left, done.values())
+    print(f"{name}: {expected}, with --jobs {jobs} {expected.hours(jobs)}", file=sys.stderr, flush=True)
+    command = f"polymodal bench --suite {name} --data DIR"  # no folder of a machine is kept with the figures
+    results = suite.run(chosen, out, methods=methods, data=data, jobs=jobs, command=command)
+    put(suite.show(suite.ranked(*suite.blocks(suite.to_table(results))), floors=floors.FLOORS))
+    for warning in bench.said(results):
+        warn(warning)
+    failed = [result for result in results if "failed" in result.record]
+    for result in failed:
+        warn(f"failed: {result.cell}: {result.record['failed']}")
+    if failed:
+        raise typer.Exit(1)
