@@ -12,12 +12,19 @@ from polymodal.methods.base import Step
 INPUTS = {"vectors": VECTORS, "series": SERIES, "mixed": MIXED, "one": VECTORS[:1]}
 KINDS = {"vectors": TASKS, "mixed": TASKS, "series": ("multiclass",), "one": ("regression",)}
 CASES = [(method, inputs, kind) for method in methods.METHODS for inputs in INPUTS for kind in KINDS[inputs]]
+BY_LOOP = [case for case in CASES if not methods.get(case[0]).learns_alone]
+ALONE = [case for case in CASES if methods.get(case[0]).learns_alone]
 LATE_FUSION = [case for case in CASES if methods.get(case[0]).late_fusion]
+SMALL = {"committee": {"n_trees": 8, "n_trees_judged": 4, "n_generations": 1}}
+by_the_loop = pytest.mark.parametrize("case", BY_LOOP, ids="-".join, indirect=True)
 
 
 def observed(method, batch):
-    """A method that has seen the labels, as before its first epoch."""
+    """A method that has seen the labels, as before its first epoch, or one that has learnt alone."""
     y = batch.y[batch.labelled]
+    if method.learns_alone:
+        method.learn(batch, seed=0)
+        return method
     method.observe(y if len(y) else batch.y)
     return method
 
@@ -28,7 +35,9 @@ def case(request):
     name, inputs, kind = request.param
     torch.manual_seed(0)
     batch = random_batch(INPUTS[inputs], TASKS[kind])
-    return observed(methods.get(name)(INPUTS[inputs], TASKS[kind]), batch), batch
+    cls = methods.get(name)
+    config = methods.configure(cls, SMALL.get(name, {}))
+    return observed(cls(INPUTS[inputs], TASKS[kind], config), batch), batch
 
 
 def close(a, b):
@@ -36,7 +45,9 @@ def close(a, b):
 
 
 def train_losses(method, batch, *, seed=1):
-    """Every stage's losses, as the training loop asks for them."""
+    """Every stage's losses, as the training loop asks for them; none of a method that learns alone."""
+    if method.learns_alone:
+        return
     method.train()
     for number, stage in enumerate(method.stages()):
         list(method.trainable(stage))
@@ -72,6 +83,7 @@ def test_absent_bytes_reach_no_output(case):
         close(found.branches, expected.branches)
 
 
+@by_the_loop
 def test_absent_bytes_and_hidden_labels_reach_no_loss(case):
     method, batch = case
     other = spoilt(batch)
@@ -156,6 +168,7 @@ DEGENERATE = {
 }
 
 
+@by_the_loop
 @pytest.mark.parametrize("degenerate", DEGENERATE)
 def test_any_batch_gives_finite_losses_with_gradients(case, degenerate):
     method, batch = case
@@ -171,6 +184,7 @@ def test_any_batch_gives_finite_losses_with_gradients(case, degenerate):
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@by_the_loop
 def test_a_label_trains(case):
     """One step down the losses of a labelled batch lowers them: the gradient leads somewhere."""
     method, batch = case
@@ -194,6 +208,7 @@ def test_a_label_trains(case):
     assert totals[-1] < totals[0]
 
 
+@by_the_loop
 def test_evaluation_changes_no_state(case):
     method, batch = case
     for stage in method.stages():
@@ -206,6 +221,7 @@ def test_evaluation_changes_no_state(case):
         assert torch.equal(value.nan_to_num(7), before[name].nan_to_num(7)), name
 
 
+@by_the_loop
 def test_diagnostics_are_numbers_and_the_monitor_changes_nothing(case):
     method, batch = case
     list(train_losses(method, batch))
@@ -223,6 +239,36 @@ def test_diagnostics_are_numbers_and_the_monitor_changes_nothing(case):
 def test_a_short_history_is_not_judged_harshly(case):
     method, _ = case
     assert method.judge([{"stage": "train", "epoch": 0, "loss": 1.0}]) == []
+
+
+# ---- learning alone ------------------------------------------------------------------------------
+
+
+def learnt(method, batch):
+    """What a fresh method of the same settings learns from other rows."""
+    twin = type(method)(method.inputs, method.task, method.config)
+    twin.learn(batch, seed=0)
+    return twin.state_dict()
+
+
+@pytest.mark.parametrize("case", ALONE, ids="-".join, indirect=True)
+def test_absent_bytes_and_hidden_labels_teach_nothing(case):
+    method, batch = case
+    found = learnt(method, spoilt(batch))
+    for name, expected in method.state_dict().items():
+        assert torch.equal(found[name], expected), name
+
+
+@pytest.mark.parametrize(
+    "degenerate", ["one label", "all labels", "one modality", "no modality", "one row without a label"]
+)
+@pytest.mark.parametrize("case", ALONE, ids="-".join, indirect=True)
+def test_any_labelled_batch_teaches_something_finite(case, degenerate):
+    method, batch = case
+    batch = DEGENERATE[degenerate](batch)
+    batch.labelled[0] = True
+    twin = observed(type(method)(method.inputs, method.task, method.config), batch).eval()
+    assert twin(batch).prediction.isfinite().all()
 
 
 # ---- the saved parts -----------------------------------------------------------------------------
@@ -258,5 +304,6 @@ def test_unknown_names_are_refused_with_a_guess():
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_configs_are_built_from_settings(name):
     method = methods.get(name)
-    assert methods.configure(method, {"learning_rate": 0.5}).learning_rate == 0.5
+    name = "n_trees" if method.learns_alone else "learning_rate"
+    assert getattr(methods.configure(method, {name: 5}), name) == 5
     assert methods.configure(method, {}) == method.Config()

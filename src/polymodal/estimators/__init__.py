@@ -5,6 +5,7 @@ trailing underscore. Everything it does is done by another room: the data door r
 the trainer trains, the evaluation counts.
 
     shell.py     what all estimators share: fit, predict, transform, subset_report, save
+    multimodal.py the defaults: a committee of simple models
     method.py    any registered method as a classifier or regressor
     robult.py    Robult with its settings spelt out
     pgm.py       PgM likewise
@@ -16,12 +17,14 @@ the trainer trains, the evaluation counts.
     calibrated.py    calibration, prediction sets and intervals, abstention
     trust.py     how far a calibrated estimator can be trusted, as tables
     worth.py     what each input is worth: Shapley values, the worth of what is missing
+    shown.py     the card that a notebook shows, and the report
     information.py   what two modalities say of the label: alike, alone, and only together
 """
 
 from polymodal.estimators.information import information_table
 from polymodal.estimators.loading import load
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
+from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
 from polymodal.estimators.report import subset_table
 from polymodal.estimators.retriever import PgMRetriever
@@ -34,6 +37,8 @@ __all__ = [
     "ROWS_PER_CHUNK",
     "MethodClassifier",
     "MethodRegressor",
+    "MultimodalClassifier",
+    "MultimodalRegressor",
     "PgMClassifier",
     "PgMRegressor",
     "PgMRetriever",

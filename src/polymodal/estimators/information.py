@@ -27,6 +27,7 @@ from polymodal.methods.floors.views import to_matrices
 
 Source = Literal["features", "latents", "predictions"]
 LATENTS = {
+    "committee": "opinions",
     "robult": "hidden",
     "pgm": "representation",
     "actionmae": "tokens",

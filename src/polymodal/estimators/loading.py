@@ -10,6 +10,7 @@ from polymodal import checkpoint
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.estimators import saving
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
+from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
 from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
@@ -18,6 +19,8 @@ from polymodal.schema import from_json
 ESTIMATORS = (
     MethodClassifier,
     MethodRegressor,
+    MultimodalClassifier,
+    MultimodalRegressor,
     PgMClassifier,
     PgMRegressor,
     PgMRetriever,

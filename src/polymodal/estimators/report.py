@@ -82,6 +82,8 @@ def subset_predictions(estimator: Any, X: Any) -> tuple[evaluation.Predict, np.n
     presence = door.read(X, schema).presence
     if estimator.late_fusion:
         return evaluation.late_fusion(estimator.branch_predictions(X), prior), presence
+    if getattr(estimator, "shared_pass", False):
+        return cache(estimator.subset_predict(X)), presence
 
     def predict(names: evaluation.Subset) -> np.ndarray:
         if not names:

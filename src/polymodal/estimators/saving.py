@@ -74,7 +74,8 @@ def describe(estimator: TrainedEstimator) -> dict[str, Any]:
         "stopping_rule": estimator.stopping_rule_,
         "labelled_fraction": estimator.labelled_fraction_,
         "presence": [
-            {"modalities": list(subset), "rows": n} for subset, n in getattr(estimator, "presence_", {}).items()
+            {"modalities": list(subset), "rows": n}
+            for subset, n in getattr(estimator, "presence_", {}).items()
         ],
         "history": json_history(estimator.history_),
     }
@@ -91,7 +92,8 @@ def json_params(estimator: TrainedEstimator) -> dict[str, Any]:
         if isinstance(value, Mapping):
             params[name] = dict(value)
     for name in ("checkpoint_dir", "log_dir"):
-        params[name] = None if params[name] is None else str(params[name])
+        if params.get(name) is not None:
+            params[name] = str(params[name])
     return params
 
 

@@ -30,7 +30,7 @@ from polymodal.encoders.top import Top
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
 from polymodal.estimators.report import subset_table
-from polymodal.evaluation import Subset
+from polymodal.evaluation import Predict, Subset
 from polymodal.methods.base import Method
 from polymodal.methods.floors import FLOORS, Floor
 from polymodal.progress import progress
@@ -442,6 +442,35 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
     def prediction(self, X: Any) -> np.ndarray:
         """(n, C) probabilities or values, as evaluation reads them; no warning about empty rows."""
         return self._predictions(X, warn=False).values
+
+    @property
+    def shared_pass(self) -> bool:
+        """True where all combinations of modalities share most of what a prediction costs."""
+        return methods.get(self._method_name()).shared_pass
+
+    def subset_predict(self, X: Any) -> Predict:
+        """What the method predicts from each combination of modalities, read once; with ``shared_pass``.
+
+        Returns:
+            A callable from names of modalities to (n, C).
+        """
+        check_is_fitted(self)
+        method, names = self.method_, list(self.modalities_)
+        device = next(method.parameters()).device
+        chunks = []
+        with torch.inference_mode():
+            for inputs in self._inputs_in_chunks(X):
+                batch = to_batch(inputs).to(device)
+                chunks.append((method.read(batch), batch.presence))
+
+        def predict(subset: Subset) -> np.ndarray:
+            kept = torch.tensor([name in subset for name in names], device=device)
+            with torch.inference_mode():
+                return _joined(
+                    [method.predict_from(read, here & kept).cpu().numpy() for read, here in chunks]
+                )
+
+        return predict
 
     def branch_predictions(self, X: Any) -> dict[str, np.ndarray]:
         """Each modality's own prediction.

@@ -87,6 +87,9 @@ class Method(nn.Module):
     learns_alone: ClassVar[bool] = False
     """True: :meth:`learn` takes the place of stages, losses and the training loop."""
 
+    shared_pass: ClassVar[bool] = False
+    """True: :meth:`read` does once for a row what all combinations of its modalities share."""
+
     prior: Tensor
     scale: Tensor
 
@@ -138,6 +141,14 @@ class Method(nn.Module):
         Returns:
             The history, as the training loop's; the last entry's ``rule`` says how its length was decided.
         """
+        raise NotImplementedError
+
+    def read(self, batch: Batch) -> Mapping[str, Tensor]:
+        """What :meth:`predict_from` makes predictions from, (B, ...) each; where ``shared_pass`` is True."""
+        raise NotImplementedError
+
+    def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
+        """Predictions (B, C) from the modalities of a (B, M) presence, at most those that were read."""
         raise NotImplementedError
 
     def begin_epoch(self, step: Step) -> None:

@@ -44,7 +44,7 @@ def grow(
     forest = ExtraTreesRegressor(
         n_trees, min_samples_leaf=2, max_features=max_features, random_state=seed, n_jobs=1
     )
-    return forest.fit(x, target, sample_weight=weight)
+    return forest.fit(x, target[:, 0] if target.shape[1] == 1 else target, sample_weight=weight)
 
 
 class Forest(nn.Module):

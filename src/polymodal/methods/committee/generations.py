@@ -74,7 +74,7 @@ class Rows:
 def prior_of(target: np.ndarray, kind: TaskKind) -> np.ndarray:
     """(C,): shares, not quite 0 or 1, or the mean of the values of (n, C) targets."""
     if kind == "regression":
-        return target.mean(axis=0)
+        return target.mean(axis=0) if len(target) else np.zeros(target.shape[1])
     known = ~np.isnan(target)
     total, count = np.where(known, target, 0.0).sum(axis=0), known.sum(axis=0)
     if kind == "multilabel":
@@ -95,6 +95,8 @@ def folds_of(rows: Rows, random: np.random.Generator) -> np.ndarray:
         (number of known rows,) int64; all -1 where two folds cannot be made.
     """
     known = rows.known
+    if len(known) < 2:
+        return np.full(len(known), -1)
     strata = _strata(rows.target[known], rows.kind)
     units = (
         np.arange(len(known))
@@ -195,7 +197,7 @@ def teams_of(
 
 def _team(rows: Rows, known: np.ndarray, free: np.ndarray, held: np.ndarray, n_trees: int) -> Team:
     target = rows.target[known]
-    filled = np.nan_to_num(target)
+    filled = np.nan_to_num(target) if len(known) else np.zeros((1, target.shape[1]))
     bounds = np.stack([filled.min(axis=0), filled.max(axis=0)])
     return Team(known, free, held, prior_of(target, rows.kind), bounds, n_trees)
 

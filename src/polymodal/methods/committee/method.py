@@ -8,7 +8,7 @@ Letters: B rows, M modalities, T steps, d width, E members of a modality, C outp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -148,13 +148,14 @@ class BranchMembers(nn.Module):
 class Committee(Method):
     """A committee of simple models with judged generations; learns by itself, without the training loop.
 
-    ``Output.latents``: ``shared`` (B, M * C) the pooled scores of each modality alone, zeros where absent;
-    ``scores`` (B, M * E, C) of all members; ``logits`` (B, C).
+    ``Output.latents``: ``opinions`` (B, M, C) the pooled scores of each modality alone, zeros where absent;
+    ``shared`` (B, M * C) the same side by side.
     """
 
     Config = CommitteeConfig
     late_fusion = False
     learns_alone = True
+    shared_pass = True
     config: CommitteeConfig
 
     theta: Tensor
@@ -227,30 +228,27 @@ class Committee(Method):
 
     def forward(self, batch: Batch) -> Output:
         """Ask every member of what a row has, and pool what they say."""
-        scores = self.scores(batch)
-        alone = self._alone(scores, batch.presence)
-        mask = batch.presence.unsqueeze(2)
-        z = self.fuse(scores, batch.presence)
-        return Output(
-            prediction=torch.where(batch.presence.any(1, keepdim=True), self.to_prediction(z), self.prior),
-            branches=torch.where(mask, self.to_prediction(alone), torch.nan),
-            latents={"shared": alone.flatten(1), "scores": scores, "logits": z},
-        )
+        read = self.read(batch)
+        alone = self._alone(read["scores"], batch.presence)
+        branches = torch.where(batch.presence.unsqueeze(2), self.to_prediction(alone), torch.nan)
+        prediction = self.predict_from(read, batch.presence)
+        return Output(prediction, branches, {"shared": alone.flatten(1), "opinions": alone})
 
-    def scores(self, batch: Batch) -> Tensor:
-        """(B, M * E, C) scores of all members, zeros where their modality is absent."""
+    def read(self, batch: Batch) -> dict[str, Tensor]:
+        """``scores`` (B, M * E, C) of all members, zeros where their modality is absent."""
         found = [
             blank(branch(x, self.task.kind), present)
             for branch, x, present in zip(
                 self.own, self._columns(batch), batch.presence.unbind(1), strict=True
             )
         ]
-        return torch.cat(found, dim=1)
+        return {"scores": torch.cat(found, dim=1)}
 
-    def fuse(self, scores: Tensor, presence: Tensor) -> Tensor:
-        """(B, C): the pool of members' scores (B, M * E, C) over the modalities of (B, M) presence."""
+    def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
+        """(B, C): the pool of what the present modalities' members say; the prior without any."""
         members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
-        return pooled(scores, members, presence.sum(1, keepdim=True), self.weights)[:, 0]
+        z = pooled(read["scores"], members, presence.sum(1, keepdim=True), self.weights)[:, 0]
+        return torch.where(presence.any(1, keepdim=True), self.to_prediction(z), self.prior)
 
     def _alone(self, scores: Tensor, presence: Tensor) -> Tensor:
         """(B, M, C): each modality's own pool, zeros where absent."""
