@@ -249,6 +249,14 @@ def test_a_figure_is_the_mean_over_combinations_or_the_rows_as_they_come():
     assert everything["d1", "complete", "b", 1] == complete.iloc[2]
 
 
+@pytest.mark.parametrize("missing", ["complete", "random_50"])
+def test_one_regime_alone_is_enough(missing):
+    table = made_up()
+    blocks, names = suite.blocks(table[table["missing"] == missing])
+    assert {b.missing for b in blocks} == {missing}
+    assert suite.ranked(blocks, names)["method"].tolist() == ["a", "b", "c"]
+
+
 def test_blocks_hold_every_seed_greater_is_better_and_nan_where_there_is_none():
     blocks, names = suite.blocks(made_up())
     assert names == ["a", "b", "c"]

@@ -63,7 +63,8 @@ def figures(table: pd.DataFrame, statistic: Statistic = "mean") -> pd.DataFrame:
     complete = complete[complete["statistic"] == statistic].assign(missing="complete")
     gaps = table[(table["missing"] != "complete") & (table["subset"] == OBSERVED)]
     columns = ["dataset", "missing", "labels", "method", "seed", "metric", "value"]
-    return pd.concat([complete[columns], gaps[columns]], ignore_index=True)
+    found = pd.concat([part[columns] for part in (complete, gaps) if len(part)], ignore_index=True)
+    return found.astype({"value": np.float64})
 
 
 def blocks(
