@@ -1,0 +1,500 @@
+"""The committee's parts beside dull twins: linear members, forests, the pool, and generations."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, log_softmax
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from batches import MIXED, TASKS, VECTORS, random_batch
+from polymodal import MultimodalClassifier, MultimodalRegressor, load
+from polymodal.batch import Batch, Input, Task
+from polymodal.data.preprocessing import Inputs
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.methods.committee import generations, pool
+from polymodal.methods.committee.forest import Forest, grow
+from polymodal.methods.committee.generations import Rows, aligned, entropy, folds_of
+from polymodal.methods.committee.linear import Directions, fit_linear
+from polymodal.methods.committee.members import N_MEMBERS, forest_scores, linear_scores
+from polymodal.methods.committee.method import Committee, CommitteeConfig, summarise
+from polymodal.methods.committee.pool import Judged, Weights, chosen_subsets, loss_of, pooled
+from polymodal.methods.floors.views import to_matrices
+
+SMALL = CommitteeConfig(n_trees=10, n_trees_judged=6, n_generations=2)
+
+
+# ---- linear members ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classes():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 12)).astype(np.float32)
+    y = (x[:, :4] + random.normal(size=(300, 4))).argmax(axis=1)
+    return x, y
+
+
+def test_classes_are_scikit_learns_logistic_regression(classes):
+    x, y = classes
+    twin = LogisticRegression(C=0.5, tol=1e-9, max_iter=1000).fit(x, y)
+    own = fit_linear(x, np.eye(4)[y], np.ones(300), "multiclass", np.full(4, 0.25), penalty=2.0)
+    expected = np.log(twin.predict_proba(x))
+    np.testing.assert_allclose(log_softmax(own(x), axis=1), expected, atol=2e-2)
+
+
+def test_weights_count_like_copies(classes):
+    x, y = classes
+    prior, target = np.full(4, 0.25), np.eye(4)[y]
+    weight = np.random.default_rng(1).integers(0, 4, 300).astype(float)
+    copies = np.repeat(np.arange(300), weight.astype(int))
+    own = fit_linear(x, target, weight, "multiclass", prior, penalty=1.0)
+    twin = fit_linear(x[copies], target[copies], np.ones(len(copies)), "multiclass", prior, penalty=1.0)
+    np.testing.assert_allclose(own(x), twin(x), atol=3e-2)
+
+
+def test_masked_labels_are_left_out(classes):
+    x, y = classes
+    target = np.stack([y == 0, y > 1], axis=1).astype(float)
+    target[::3, 1] = np.nan
+    own = fit_linear(x, target, np.ones(300), "multilabel", np.full(2, 0.5), penalty=2.0)
+    for label in range(2):
+        known = ~np.isnan(target[:, label])
+        twin = LogisticRegression(C=0.5, tol=1e-9).fit(x[known], target[known, label])
+        np.testing.assert_allclose(expit(own(x)[:, label]), twin.predict_proba(x)[:, 1], atol=1e-2)
+
+
+def test_values_are_ridge_regression(classes):
+    x, y = classes
+    weight = np.random.default_rng(1).random(300)
+    own = fit_linear(x, y[:, None].astype(float), weight, "regression", np.zeros(1), penalty=3.0)
+    twin = Ridge(alpha=3.0).fit(x, y, sample_weight=weight)
+    np.testing.assert_allclose(own(x)[:, 0], twin.predict(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_without_rows_the_prior_is_said(kind):
+    prior = np.array([0.2, 0.8])
+    own = fit_linear(np.zeros((0, 3), np.float32), np.zeros((0, 2)), np.zeros(0), kind, prior, penalty=1.0)
+    raw = torch.from_numpy(own(np.ones((1, 3), np.float32)))
+    said = {"multiclass": raw.softmax(1), "multilabel": raw.sigmoid(), "regression": raw}[kind]
+    np.testing.assert_allclose(said[0], prior, atol=1e-6)
+
+
+def test_directions_are_uncorrelated_and_lead_back(classes):
+    x, _ = classes
+    x = np.concatenate([x, x[:, :2] * 2, np.zeros((300, 1), np.float32)], axis=1)
+    x = x - x.mean(axis=0)
+    own = Directions.fit(x, np.random.default_rng(0))
+    turned = own(x)
+    assert turned.shape == (300, 12)
+    correlation = turned.T @ turned / 300 - np.diag(own.spread**2)
+    np.testing.assert_allclose(correlation, 0, atol=1e-4)
+    weight = np.random.default_rng(1).normal(size=(12, 3))
+    np.testing.assert_allclose(x @ own.back(weight), turned @ weight, atol=1e-4)
+
+
+# ---- forests -----------------------------------------------------------------------------------------------
+
+
+def grown(n_outputs=3, gaps=True, n=300):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(n, 7)).astype(np.float32)
+    if gaps:
+        x[random.random(n) < 0.4, :3] = np.nan
+        x[random.random(n) < 0.1, 5] = np.nan
+    target = random.random((n, n_outputs))
+    return grow(x, target, random.random(n), n_trees=12, seed=3), x
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("gaps", [True, False])
+def test_a_forest_predicts_what_scikit_learns_does(n_outputs, gaps):
+    twin, x = grown(n_outputs, gaps)
+    own = Forest(7, n_outputs)
+    own.take(twin)
+    random = np.random.default_rng(1)
+    # beside new rows, rows that lie on thresholds, where "at most" and "below" part
+    new = random.normal(size=(200, 7)).astype(np.float32)
+    nodes = twin.estimators_[0].tree_
+    inner = np.flatnonzero(nodes.feature >= 0)[:100]
+    new[np.arange(len(inner)), nodes.feature[inner]] = nodes.threshold[inner].astype(np.float32)
+    if gaps:
+        new[random.random((200, 7)) < 0.3] = np.nan
+        new[:, [3, 4, 6]] = np.nan_to_num(new[:, [3, 4, 6]])
+    for rows in (x, new):
+        expected = twin.predict(rows).reshape(len(rows), -1)
+        np.testing.assert_allclose(own(torch.from_numpy(rows)), expected, atol=1e-6)
+
+
+def test_rows_are_walked_in_pieces(monkeypatch):
+    twin, x = grown()
+    own = Forest(7, 3)
+    own.take(twin)
+    together = own(torch.from_numpy(x))
+    monkeypatch.setattr("polymodal.methods.committee.forest.ENTRIES_PER_PASS", 40)
+    assert torch.equal(own(torch.from_numpy(x)), together)
+    assert own(torch.zeros(0, 7)).shape == (0, 3)
+
+
+def test_a_saved_forest_fills_an_empty_one():
+    twin, x = grown()
+    first, second = Forest(7, 3), Forest(7, 3)
+    first.take(twin)
+    second.load_state_dict(first.state_dict())
+    assert second.n_trees == 12
+    assert torch.equal(second(torch.from_numpy(x)), first(torch.from_numpy(x)))
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "value"),
+    [
+        ("below", 0, 0),  # a root that is its own child: a walk without end
+        ("below", 0, 10**6),
+        ("feature", 0, 99),
+        ("roots", 0, -1),
+        ("leaf", slice(None), 10**6),
+    ],
+)
+def test_a_hostile_forest_is_refused(name, row, value):
+    first = Forest(7, 3)
+    first.take(grown()[0])
+    saved = {key: tensor.clone() for key, tensor in first.state_dict().items()}
+    saved[name][row] = value
+    with pytest.raises(CheckpointError, match="a saved forest is trees, each node above its children"):
+        Forest(7, 3).load_state_dict(saved)
+
+
+# ---- members -----------------------------------------------------------------------------------------------
+
+
+def test_a_branch_as_tensors_says_what_it_said_in_learning():
+    for kind, C in (("multiclass", 3), ("multilabel", 4), ("regression", 1)):
+        torch.manual_seed(0)
+        batch = random_batch(VECTORS[:1], TASKS[kind], 60, share_labelled=1.0)
+        batch.presence[:] = True
+        method = Committee(VECTORS[:1], TASKS[kind], SMALL)
+        seen = []
+        original = generations.Branch.learn
+
+        def spy(*args, original=original, seen=seen, **more):
+            seen.append((original(*args, **more), args[0], args[1]))
+            return seen[-1][0]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(generations.Branch, "learn", spy)
+            method.learn(batch, seed=0)
+        branch, values, turned = seen[0]
+        expected = branch.scores(values, turned, kind)
+        found = method.own[0](batch.values["a"], kind)
+        assert found.shape == (60, N_MEMBERS, C)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_scores_are_those_of_probabilities():
+    raw = torch.tensor([[0.0, 3.0, -90.0]])
+    prior = torch.tensor([0.5, 0.3, 0.2])
+    scores = linear_scores(raw, torch.zeros(2, 3), "multiclass")
+    assert scores.min() == pytest.approx(np.log(1e-4))
+    shares = torch.tensor([[1.0, 0.0, 0.0]])
+    torch.testing.assert_close(forest_scores(shares, prior, "multiclass").exp().sum(1), torch.ones(1))
+    torch.testing.assert_close(
+        forest_scores(shares, prior, "multilabel").sigmoid(), 0.98 * shares + 0.02 * prior
+    )
+    bounds = torch.tensor([[-1.0], [2.0]])
+    assert linear_scores(torch.tensor([[7.0], [-3.0]]), bounds, "regression").flatten().tolist() == [2, -1]
+
+
+def test_sequences_are_summarised_as_for_the_floors():
+    torch.manual_seed(0)
+    batch = random_batch(MIXED, TASKS["regression"], 20)
+    value, lengths = batch.values["s"], batch.lengths["s"]
+    there = lengths > 0
+    twin = to_matrices(Inputs({"s": value.numpy()}, {"s": lengths.numpy()}, there.numpy()[:, None]))
+    np.testing.assert_allclose(
+        summarise(value, lengths)[there], twin.values["s"][there.numpy()], rtol=1e-5, atol=1e-5
+    )
+
+
+# ---- the pool ----------------------------------------------------------------------------------------------
+
+
+def dull_pool(scores, subset, owner, weights):
+    """One row by loops, in float64."""
+    chosen = [e for e, m in enumerate(owner) if m in subset]
+    w = np.exp([float(weights.theta[e]) for e in chosen])
+    w /= w.sum()
+    mean = sum(share * scores[e].double().numpy() for share, e in zip(w, chosen, strict=True))
+    a0, a1 = weights.sharpness.tolist()
+    return mean * len(subset) ** a0 * np.exp(a1)
+
+
+def judged_rows(kind="multiclass", n=40, n_outputs=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    owner = torch.arange(3).repeat_interleave(2)
+    y = torch.randint(n_outputs, (n,), generator=generator)
+    target = torch.nn.functional.one_hot(y, n_outputs).float()
+    noise = torch.randn(n, 6, n_outputs, generator=generator)
+    strength = torch.tensor([3.0, 1.0, 1.0, 0.0, 0.0, 0.0])[:, None]
+    scores = (strength * target.unsqueeze(1) + noise).log_softmax(2)
+    presence = torch.rand(n, 3, generator=generator) < 0.8
+    return Judged(scores, None, target, presence, owner, chosen_subsets(3, np.random.default_rng(0)), kind)
+
+
+def test_the_pool_is_its_formula():
+    judged = judged_rows()
+    weights = Weights(torch.randn(6), torch.tensor([0.7, -0.3]), torch.tensor([1.0, 0.0]))
+    subsets = [set(np.flatnonzero(row)) for row in judged.subsets.numpy()]
+    present = torch.ones(40, len(subsets), 3, dtype=torch.bool) & judged.subsets
+    z = pooled(judged.scores, present[:, :, judged.owner], present.sum(2), weights)
+    for row, (s, subset) in itertools.product(range(3), enumerate(subsets)):
+        expected = dull_pool(judged.scores[row], subset, judged.owner.tolist(), weights)
+        np.testing.assert_allclose(z[row, s], expected, atol=1e-5)
+
+
+def test_what_is_absent_is_not_pooled():
+    judged = judged_rows()
+    weights = Weights.start(6, "multiclass")
+    expected, counted = judged.losses(weights)
+    scores = judged.scores.clone()
+    scores[~judged.presence[:, judged.owner]] = torch.nan
+    spoilt = Judged(scores, None, judged.target, judged.presence, judged.owner, judged.subsets, judged.kind)
+    found, _ = spoilt.losses(weights)
+    assert torch.equal(found, expected)
+    assert torch.equal(counted, (judged.presence.unsqueeze(1) & judged.subsets).any(2))
+
+
+def test_learning_lowers_the_loss_and_finds_the_useful_members():
+    judged = judged_rows(n=400)
+    start = Weights.start(6, "multiclass")
+    weights = pool.learn(judged, start)
+    assert judged.mean_loss(weights) < judged.mean_loss(start) - 0.05
+    assert weights.theta[0] > weights.theta[1] + 1
+    assert weights.joint.tolist() == [1, 0]
+
+
+def test_one_row_moves_the_weights_little():
+    weights = pool.learn(judged_rows(n=1), Weights.start(6, "multiclass"))
+    assert weights.theta.abs().max() < 1
+
+
+def test_losses_are_those_of_their_tasks():
+    z = torch.randn(5, 3)
+    classes = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 1, 0])).float()
+    expected = torch.nn.functional.cross_entropy(z, classes, reduction="none")
+    torch.testing.assert_close(loss_of(z, classes, "multiclass"), expected)
+    labels = classes.clone()
+    labels[0, 1:] = torch.nan
+    one = torch.nn.functional.binary_cross_entropy_with_logits(z[0, :1], classes[0, :1])
+    torch.testing.assert_close(loss_of(z, labels, "multilabel")[0], one)
+    torch.testing.assert_close(loss_of(z[:, :1], z[:, :1] + 2, "regression"), torch.full((5,), 2.0))
+
+
+@pytest.mark.parametrize("n_modalities", [1, 2, 5, 6, 9, 40])
+def test_subsets_of_many_modalities_are_drawn(n_modalities):
+    subsets = chosen_subsets(n_modalities, np.random.default_rng(0))
+    assert len(subsets) == min(2**n_modalities - 1, max(31, n_modalities + 1))
+    assert subsets.any(1).all()
+    assert subsets[-1].all()
+    assert (subsets.sum(1) == 1).sum() == n_modalities
+
+
+# ---- generations -------------------------------------------------------------------------------------------
+
+
+def table(kind="multiclass", n=100, groups=None, seed=0, share=1.0):
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 3, n)
+    target = {
+        "multiclass": np.eye(3)[y],
+        "multilabel": np.eye(3)[y],
+        "regression": y[:, None] - 1.0 + 0.1 * random.normal(size=(n, 1)),
+    }[kind].astype(float)
+    target[random.random(n) >= share] = np.nan
+    values = tuple((random.normal(size=(n, 4)) + y[:, None] * s).astype(np.float32) for s in (1.5, 1.0))
+    return Rows(values, np.ones((n, 2), dtype=bool), target, groups, kind)
+
+
+def test_folds_spread_each_class():
+    rows = table(n=103)
+    folds = folds_of(rows, np.random.default_rng(0))
+    counts = np.zeros((3, 5))
+    np.add.at(counts, (rows.target.argmax(1), folds), 1)
+    assert (counts.max(1) - counts.min(1) <= 1).all()
+
+
+def test_groups_stay_together():
+    groups = np.random.default_rng(1).integers(0, 9, 100)
+    folds = folds_of(table(groups=groups), np.random.default_rng(0))
+    assert all(len(set(folds[groups == group])) == 1 for group in range(9))
+    assert set(folds) == set(range(5))
+    assert (folds_of(table(groups=np.zeros(100, int)), np.random.default_rng(0)) == -1).all()
+
+
+def test_a_classs_only_row_is_never_held_out():
+    rows = table(n=20)
+    rows.target[:] = np.eye(3)[0]
+    rows.target[:8] = np.eye(3)[1]
+    rows.target[8] = np.eye(3)[2]
+    folds = folds_of(rows, np.random.default_rng(0))
+    assert np.flatnonzero(folds == -1).tolist() == [8]
+
+
+def test_no_team_reads_what_judges_it():
+    groups = np.random.default_rng(1).integers(0, 9, 100)
+    rows = table(groups=groups, share=0.6)
+    random = np.random.default_rng(0)
+    whole, *teams = generations.teams_of(rows, folds_of(rows, random), 5, 5, random)
+    assert whole.known.tolist() == rows.known.tolist()
+    assert sorted(np.concatenate([team.held for team in teams])) == rows.known.tolist()
+    for team in teams:
+        assert not set(groups[team.held]) & set(groups[np.concatenate([team.known, team.free])])
+
+
+def test_a_folds_labels_change_nothing_that_judges_them():
+    """Other labels in one fold leave that fold's team, teacher and students alike, in every generation."""
+    rows = table(share=0.5)
+    first = np.random.default_rng(0)
+    folds = folds_of(rows, first)
+    held = rows.known[folds == 1]
+    other = table(share=0.5)
+    other.target[held] = np.roll(other.target[held], 1, axis=1)
+    said = []
+    for data in (rows, other):
+        _, turned = generations.turned_rows(data, np.random.default_rng(0))
+        teams = generations.teams_of(data, folds, 5, 5, np.random.default_rng(0))
+        team, start = teams[2], Weights.start(2 * N_MEMBERS, "multiclass")
+        team.branches = generations.branches_of(
+            data, turned, team, generations.lesson_of(data, team, None), 0
+        )
+        taught = generations.taught_by(data, turned, team, start, 1.0)
+        team.branches = generations.branches_of(
+            data, turned, team, generations.lesson_of(data, team, taught), 1
+        )
+        said.append(generations.team_scores(data, turned, team, team.held))
+    assert torch.equal(*said)
+
+
+def test_shares_are_aligned_with_the_prior():
+    random = np.random.default_rng(0)
+    shares = random.dirichlet([4.0, 1.0, 1.0], 500)
+    prior = np.array([0.2, 0.3, 0.5])
+    found = aligned(shares, prior)
+    np.testing.assert_allclose(found.sum(1), 1)
+    np.testing.assert_allclose(found.mean(0), prior, atol=1e-2)
+    np.testing.assert_allclose(
+        found / shares / (found / shares)[:, :1],
+        (found / shares)[0] / (found / shares)[0, 0] * np.ones((500, 1)),
+    )
+
+
+def test_entropy_is_zero_of_the_certain_and_largest_of_the_undecided():
+    np.testing.assert_allclose(entropy(np.array([[1.0, 0.0], [0.5, 0.5]])), [0, np.log(2)], atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_students_are_kept_only_if_they_tell_held_out_labels_better(kind):
+    rows = table(kind, n=400, share=0.1)
+    learnt = generations.learn(rows, n_trees=10, n_trees_judged=10, n_generations=3, seed=0)
+    losses = [entry["validation_loss"] for entry in learnt.history]
+    kept = int(np.argmin(losses))
+    assert learnt.history[-1]["rule"].startswith(f"generation {kept} of {len(losses)} tried")
+    assert len(losses) in (kept + 1, kept + 2)
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "rule"),
+    [(60, 1.0, "fewer than 50 unlabelled rows, 0"), (100, 0.015, "too few labelled rows to judge")],
+)
+def test_one_generation_where_a_second_cannot_be(n, share, rule):
+    rows = table("regression", n=n, share=share)
+    learnt = generations.learn(rows, n_trees=5, n_trees_judged=5, n_generations=3, seed=0)
+    assert len(learnt.history) == 1
+    assert rule in learnt.history[-1]["rule"]
+
+
+# ---- the method --------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not():
+    torch.manual_seed(0)
+    batch = random_batch(MIXED, TASKS["multiclass"], 80)
+    states = []
+    for seed in (0, 0, 1):
+        method = Committee(MIXED, TASKS["multiclass"], SMALL)
+        method.learn(batch, seed=seed)
+        states.append(method(batch).prediction)
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_a_modality_of_noise_gets_little_weight():
+    random = np.random.default_rng(0)
+    y = torch.from_numpy(random.integers(0, 2, 200))
+    good = torch.from_numpy(random.normal(size=(200, 3)).astype(np.float32)) + 1.5 * y[:, None]
+    noise = torch.from_numpy(random.normal(size=(200, 30)).astype(np.float32))
+    inputs = (Input("good", "vector", 3), Input("noise", "vector", 30))
+    presence, known = torch.ones(200, 2, dtype=torch.bool), torch.ones(200, dtype=torch.bool)
+    batch = Batch({"good": good, "noise": noise}, presence, y=y, labelled=known)
+    method = Committee(inputs, Task("multiclass", 2), SMALL)
+    method.learn(batch, seed=0)
+    weight = method.theta.softmax(0).reshape(2, N_MEMBERS).sum(1)
+    assert weight[0] > 2 * weight[1]
+
+
+def test_what_is_read_once_predicts_every_combination():
+    torch.manual_seed(0)
+    batch = random_batch(VECTORS, TASKS["multiclass"], 60)
+    method = Committee(VECTORS, TASKS["multiclass"], SMALL)
+    method.learn(batch, seed=0)
+    read = method.read(batch)
+    for kept in [("a",), ("b", "c"), ("a", "b", "c")]:
+        part = batch.only(kept)
+        torch.testing.assert_close(method.predict_from(read, part.presence), method(part).prediction)
+
+
+# ---- the public door ---------------------------------------------------------------------------------------
+
+
+def sensors(n=160, n_labelled=30):
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, n)
+    X = {"a": random.normal(size=(n, 4)) + y[:, None], "b": random.normal(size=(n, 3)) - y[:, None]}
+    X["a"][::5] = np.nan
+    return X, np.where(np.arange(n) < n_labelled, y, -1), y
+
+
+def test_the_default_learns_saves_and_reports(tmp_path):
+    X, few, y = sensors()
+    model = MultimodalClassifier(random_state=0).fit(X, few)
+    assert model.score(X, y) > 0.7
+    assert model.stopping_rule_.startswith("generation")
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", device="cpu")
+    assert type(loaded) is MultimodalClassifier
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    table = model.subset_report(X, y, metrics=["accuracy"])
+    alone = table.query("method == 'committee' and subset == 'b' and metric == 'accuracy'")["value"].item()
+    assert alone == pytest.approx(np.mean(model.predict({"b": X["b"]}) == y))
+
+
+def test_the_default_regressor_shrinks_to_the_mean_where_nothing_can_be_told():
+    random = np.random.default_rng(0)
+    X = {"a": random.normal(size=(40, 10)), "b": random.normal(size=(40, 20))}
+    y = random.normal(size=40)
+    model = MultimodalRegressor(random_state=0, floors=False).fit(X, y)
+    new = {"a": random.normal(size=(200, 10)), "b": random.normal(size=(200, 20))}
+    assert model.predict(new).std() < 0.5 * y.std()
+
+
+@pytest.mark.parametrize("more", [{"resume": True}, {"validation": ({"a": np.zeros((2, 4))}, [0, 1])}])
+def test_what_only_the_training_loop_reads_is_refused(more):
+    X, few, _ = sensors()
+    with pytest.raises(ConfigError, match="judges itself by cross-validation of the labelled rows"):
+        MultimodalClassifier().fit(X, few, **more)
+
+
+def test_settings_are_judged():
+    with pytest.raises(ConfigError, match="n_trees must be a whole number from 1 up; got 0"):
+        CommitteeConfig(n_trees=0)
