@@ -278,7 +278,8 @@ def _next_inputs(seen: Seen) -> dict[str, pd.DataFrame]:
             found = acquisition_table(seen.model, door.take(alone, rows))
             means = found.groupby("modality", sort=False)["value"].mean()
             lines += [{"have": have, "next": name, "value": value} for name, value in means.items()]
-    tables = {"next": pd.DataFrame(lines, columns=["have", "next", "value"])}
+    further = pd.DataFrame(lines, columns=["have", "next", "value"])
+    tables = {"next": further} if further["value"].notna().any() else {}
     lacking = acquisition_table(seen.model, X).dropna()
     if len(lacking):
         groups = lacking.groupby("modality", sort=False)
@@ -339,7 +340,11 @@ def coverage(seen: Seen) -> Topic | str:
     tables = {"by_subset": by_subset.reset_index(drop=True), "observed": observed.reset_index(drop=True)}
     if seen.kind == "multiclass":
         tables["risk"] = _thinned(conformal.risk_coverage(seen.truth, seen.predict(seen.names)), 200)
-    return Topic(tables)
+    few = int((by_subset["n_calibration"] < conformal.n_needed(ALPHA)).sum())
+    what = "the interval has no ends" if seen.kind == "regression" else "the set holds everything"
+    return Topic(
+        tables, [f"Too few calibration rows have {few:,} of the combinations: {what} there."] if few else []
+    )
 
 
 def _thinned(table: pd.DataFrame, n: int) -> pd.DataFrame:

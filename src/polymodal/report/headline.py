@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -41,12 +41,14 @@ def is_beaten(facts: Facts, table: pd.DataFrame) -> pd.Series:
     return best > table["value"] if METRICS[facts.metric].greater_is_better else best < table["value"]
 
 
-def subset_in_words(subset: str, n: int) -> str:
-    """A combination as it is read: "a + b", "all 6", "a alone"."""
+def subset_in_words(subset: str, names: Sequence[str]) -> str:
+    """A combination as it is read: "a + b", "all 6 together", "all but a", "a alone"."""
     members = subset.split("+")
-    if len(members) == n > 1:
-        return f"all {n} together"
-    return f"{members[0]} alone" if len(members) == 1 and n > 1 else " + ".join(members)
+    if len(members) == len(names) > 1:
+        return f"all {len(names)} together"
+    if len(members) == len(names) - 1 > 2:
+        return f"all but {next(name for name in names if name not in members)}"
+    return f"{members[0]} alone" if len(members) == 1 and len(names) > 1 else " + ".join(members)
 
 
 def _against_floors(facts: Facts) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _combinations(facts: Facts) -> Iterator[str]:
     greater = METRICS[facts.metric].greater_is_better
     ordered = table.sort_values("value", ascending=not greater, kind="stable")
     best, worst = (
-        f"{subset_in_words(row['subset'], len(facts.names))} ({words.figure(facts.metric, row['value'])})"
+        f"{subset_in_words(row['subset'], facts.names)} ({words.figure(facts.metric, row['value'])})"
         for row in (ordered.iloc[0], ordered.iloc[-1])
     )
     said = f"Of {facts.topics['combinations'].sentences[0]} the best is {best}, the worst {worst}"

@@ -438,6 +438,7 @@ def coverage(facts: Facts) -> list[str]:
             f"At least {100 * promise:g} % of the sets should hold the truth, for every combination. "
             f"With what the rows have, {words.share(observed['coverage'])} do."
         ),
+        *map(note, facts.topics["coverage"].sentences),
         figures(*shown),
         details("Every combination", table(frame, columns, "Coverage of every combination")),
     ]

@@ -14,7 +14,6 @@ import numpy as np
 
 from polymodal.calibration import calibrated
 from polymodal.data import door
-from polymodal.errors import DataError
 from polymodal.estimators.report import subset_predictions
 from polymodal.evaluation import Predict, Subset, subsets
 from polymodal.metrics import DEFAULT_METRICS, METRICS, Metric
@@ -100,14 +99,12 @@ def look(model: Any, X: Any, y: Any, *, dataset: str = "") -> Seen:
     """The rows of a report, predicted where and when they are first asked for.
 
     Raises:
-        DataError: no row has a label.
+        DataError: X or y breaks a rule of the data door, or no row has a label.
     """
     labels = model._evaluation_labels(y, door.n_rows(X))
     everything = model.encoded(X)
     all_presence = door.read(everything, model.modalities_).presence
     rows = _drawn(np.flatnonzero(labels.labelled), model, labels.kind)
-    if not len(rows):
-        raise DataError("a report measures predictions against labels; no row has one; give labelled rows")
     X, known = door.take(everything, rows), door.take(y, rows)
     raw, presence = subset_predictions(model, X)
     return Seen(

@@ -48,13 +48,14 @@ def _combinations(facts: Facts) -> Table:
     if len(frame) > 2 * N_COMBINATIONS:
         frame = frame.iloc[[*range(N_COMBINATIONS), *range(-N_COMBINATIONS, 0)]]
     floors = floors_of(frame)
+    table.caption = "* a floor is better" if frame["beaten"].any() else None
     for name in (facts.method, *(floor.removeprefix(FLOOR) for floor in floors), "rows"):
         table.add_column(name, justify="right", no_wrap=True)
     table.title = words.label_of(facts.metric).replace("[", "\\[") + ", best and worst combinations"
     for row in frame.to_dict("records"):
-        mark = " a floor is better" if row["beaten"] else ""
+        mark = "*" if row["beaten"] else ""
         figures = [words.figure(facts.metric, row[column]) for column in ("value", *floors)]
-        subset = subset_in_words(row["subset"], len(facts.names))
+        subset = subset_in_words(row["subset"], facts.names)
         table.add_row(_plain(subset), *figures, words.count(row["n_rows"]), mark)
     return table
 

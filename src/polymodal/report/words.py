@@ -62,6 +62,7 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "∞" if value == math.inf else ABSENT
     words = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    words = f"{value:.4f}" if 0 < abs(value) < 0.001 else words
     return words.replace("-", "\N{MINUS SIGN}")
 
 
