@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -362,6 +363,25 @@ def test_a_run_writes_its_rows_and_what_an_auditor_asks(tmp_path):
     assert hashes[0] == hashes[1]  # both methods got the same draws
     assert all(record["seconds_fit"] >= 0 for record in meta["cells"])
     assert all(record["cpu_seconds_fit"] >= 0 for record in meta["cells"])
+
+
+def test_the_time_left_goes_by_the_seconds_that_cells_take(monkeypatch):
+    totals, steps = [], []
+
+    class Shown:
+        def step(self, text, n):
+            steps.append((text(), n))
+
+    @contextmanager
+    def progress(title, total, *, verbose):
+        totals.append(total)
+        yield Shown()
+
+    monkeypatch.setattr(bench, "progress", progress)
+    chosen = fast_cells()
+    bench.run(chosen, work=named, seconds={chosen[0].key: 2.0, chosen[1].key: 0.01})
+    assert totals == [21]  # tenths of a second, one at least
+    assert steps == [("1/2 cells", 20), ("2/2 cells", 1)]
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
