@@ -187,7 +187,8 @@ def test_a_branch_as_tensors_says_what_it_said_in_learning():
             method.learn(batch, seed=0)
         branch, values, turned = seen[0]
         expected = branch.scores(values, turned, kind)
-        found = method.own[0](batch.values["a"], kind)
+        own = method.own[0]
+        found = own(own.standardise(batch.values["a"]), kind)
         assert found.shape == (60, N_MEMBERS, C)
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -352,6 +353,19 @@ def test_no_team_reads_what_judges_it():
         assert not set(groups[team.held]) & set(groups[np.concatenate([team.known, team.free])])
 
 
+def test_many_rows_are_drawn_from(monkeypatch):
+    for name, most in [("MAX_KNOWN", 50), ("MAX_KNOWN_JUDGED", 30), ("MAX_HELD", 7), ("MAX_FREE", 20)]:
+        monkeypatch.setattr(generations, name, most)
+    rows, random = table(n=200, share=0.6), np.random.default_rng(0)
+    folds = folds_of(rows, random)
+    whole, *teams = generations.teams_of(rows, folds, 5, 5, random)
+    assert [len(whole.known), len(whole.free)] == [50, 20]
+    assert {(len(team.known), len(team.held)) for team in teams} == {(30, 7)}
+    for fold, team in enumerate(teams):
+        assert set(team.held) <= set(rows.known[folds == fold])
+        assert not set(team.known) & set(rows.known[folds == fold])
+
+
 def test_a_folds_labels_change_nothing_that_judges_them():
     """Other labels in one fold leave that fold's team, teacher and students alike, in every generation."""
     rows = table(share=0.5)
@@ -441,6 +455,32 @@ def test_a_modality_of_noise_gets_little_weight():
     method.learn(batch, seed=0)
     weight = method.theta.softmax(0).reshape(2, N_MEMBERS).sum(1)
     assert weight[0] > 2 * weight[1]
+
+
+def exclusive_or(n=400, seed=0):
+    """Two modalities that tell the class only together."""
+    random = torch.Generator().manual_seed(seed)
+    a, b = (torch.randn(n, 3, generator=random) for _ in range(2))
+    y = ((a[:, 0] > 0) ^ (b[:, 0] > 0)).long()
+    known = torch.ones(n, dtype=torch.bool)
+    return Batch({"a": a, "b": b}, torch.ones(n, 2, dtype=torch.bool), y=y, labelled=known)
+
+
+def test_a_joint_member_sees_what_modalities_tell_only_together():
+    inputs = (Input("a", "vector", 3), Input("b", "vector", 3))
+    method = Committee(inputs, Task("multiclass", 2), CommitteeConfig(n_trees=50, n_trees_judged=30))
+    method.learn(exclusive_or(), seed=0)
+    new = exclusive_or(seed=1)
+    right = method(new).prediction.argmax(1) == new.y
+    assert method.joint_forest.n_trees == 50
+    assert right.float().mean() > 0.7
+    twin = Committee(inputs, Task("multiclass", 2), method.config)
+    twin.load_state_dict(method.state_dict())
+    assert torch.equal(twin(new).prediction, method(new).prediction)
+    read = method.read(new)
+    alone = new.only(("a",))
+    torch.testing.assert_close(method.predict_from(read, alone.presence), method(alone).prediction)
+    torch.testing.assert_close(method(alone).prediction, method(alone).branches[:, 0])
 
 
 def test_what_is_read_once_predicts_every_combination():

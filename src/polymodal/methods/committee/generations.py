@@ -23,17 +23,23 @@ from torch import Tensor
 from polymodal.batch import TaskKind
 from polymodal.methods.committee import pool
 from polymodal.methods.committee.linear import Directions
-from polymodal.methods.committee.members import N_MEMBERS, Branch, Lesson, to_shares
+from polymodal.methods.committee.members import N_MEMBERS, Branch, Joint, Lesson, to_shares
 from polymodal.methods.committee.pool import Judged, Weights
 from polymodal.progress import progress
 
 MAX_FOLDS = 5
 MAX_FREE = 2000
 """Unlabelled rows that teach a generation, at most."""
+MAX_KNOWN, MAX_KNOWN_JUDGED = 20_000, 4000
+"""Labelled rows that the team of all, and a fold's, learn from, at most."""
+MAX_HELD = 400
+"""Rows of a fold that judge, at most."""
 MIN_FREE = 50
 """With fewer there is one generation."""
 LABELLED_SHARE = 0.2
 """The labelled rows together weigh at least this part of the unlabelled ones."""
+WORTH_A_PASS = 0.03
+"""Part of the held-out loss that a joint member must take away."""
 N_ALIGNMENTS = 20
 N_STRATA = 10
 
@@ -169,6 +175,7 @@ class Team:
         bounds: (2, C) least and largest of their targets.
         n_trees: of each forest.
         branches: one a modality, of the generation at hand.
+        joint: what reads all modalities at once; None where it is not worth it.
     """
 
     known: np.ndarray
@@ -178,20 +185,23 @@ class Team:
     bounds: np.ndarray
     n_trees: int
     branches: tuple[Branch, ...] = ()
+    joint: Joint | None = None
 
 
 def teams_of(
     rows: Rows, folds: np.ndarray, n_trees: int, n_trees_judged: int, random: np.random.Generator
 ) -> list[Team]:
     """The team of all labelled rows, then one a fold."""
-    known, free = rows.known, rows.free
-    if len(free) > MAX_FREE:
-        free = np.sort(random.choice(free, MAX_FREE, replace=False))
-    teams = [_team(rows, known, free, np.empty(0, dtype=np.int64), n_trees)]
+
+    def some(index: np.ndarray, most: int) -> np.ndarray:
+        return index if len(index) <= most else np.sort(random.choice(index, most, replace=False))
+
+    known, free = rows.known, some(rows.free, MAX_FREE)
+    teams = [_team(rows, some(known, MAX_KNOWN), free, np.empty(0, dtype=np.int64), n_trees)]
     for fold in range(folds.max(initial=-1) + 1):
-        held = known[folds == fold]
+        held, others = known[folds == fold], some(known[folds != fold], MAX_KNOWN_JUDGED)
         readable = free if rows.groups is None else free[~np.isin(rows.groups[free], rows.groups[held])]
-        teams.append(_team(rows, known[folds != fold], readable, held, n_trees_judged))
+        teams.append(_team(rows, others, readable, some(held, MAX_HELD), n_trees_judged))
     return teams
 
 
@@ -245,7 +255,12 @@ def taught_by(
     presence = torch.from_numpy(rows.presence[team.free])
     scores = team_scores(rows, turned, team, team.free)
     members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
-    z = pool.pooled(scores, members, presence.sum(1, keepdim=True), weights)[:, 0]
+    n_present = presence.sum(1, keepdim=True)
+    z = pool.pooled(scores, members, n_present, weights)
+    if team.joint is not None:
+        joint = joint_scores(rows, team, team.free, torch.ones(1, presence.shape[1], dtype=torch.bool))
+        z = pool.mixed(z, joint, n_present, weights)
+    z = z[:, 0]
     said = to_shares(z, rows.kind).double().numpy()
     if rows.kind == "regression":
         return said, np.full(len(said), trust)
@@ -285,6 +300,18 @@ def team_scores(rows: Rows, turned: tuple[np.ndarray, ...], team: Team, index: n
     return scores.flatten(1, 2)
 
 
+def joint_scores(rows: Rows, team: Team, index: np.ndarray, subsets: Tensor) -> Tensor:
+    """(n, S, C) scores of the joint member for some rows; zeros where fewer than two modalities are left."""
+    assert team.joint is not None
+    scores = torch.zeros(len(index), len(subsets), len(team.prior))
+    for s, subset in enumerate(subsets.numpy()):
+        left = rows.presence[index] & subset
+        here = np.flatnonzero(left.sum(axis=1) > 1)
+        values = [value[index[here]] for value in rows.values]
+        scores[here, s] = team.joint.scores(values, left[here], rows.kind)
+    return scores
+
+
 # ---- judging -----------------------------------------------------------------------------------------------
 
 
@@ -312,9 +339,12 @@ def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets
     if len(held) == 0:
         return Verdict((start,) * len(teams), math.nan, 1.0)
     fold = torch.from_numpy(np.repeat(np.arange(len(teams)), [len(team.held) for team in teams]))
+    joint = None
+    if teams[0].joint is not None:
+        joint = torch.cat([joint_scores(rows, team, team.held, subsets) for team in teams])
     judged = Judged(
         scores=torch.cat([team_scores(rows, turned, team, team.held) for team in teams]),
-        joint=None,
+        joint=joint,
         target=torch.from_numpy(rows.target[held]).float(),
         presence=torch.from_numpy(rows.presence[held]),
         owner=torch.arange(n_modalities).repeat_interleave(N_MEMBERS),
@@ -347,12 +377,14 @@ class Learnt:
 
     Attributes:
         branches: the members of each modality, from all labelled rows.
+        joint: the member that reads all at once, where it was worth it.
         directions: of each modality.
         weights: of the pool.
         history: one entry a generation; the `rule` of the last says which was kept and why.
     """
 
     branches: tuple[Branch, ...]
+    joint: Joint | None
     directions: tuple[Directions, ...]
     weights: Weights
     history: list[dict[str, Any]]
@@ -388,16 +420,20 @@ def learn(
                 taught = None if weights is None else taught_by(rows, turned, team, weights, trust)
                 lesson = lesson_of(rows, team, taught)
                 team.branches = branches_of(rows, turned, team, lesson, seed + generation)
+                if team.joint is not None:
+                    team.joint = joint_of(rows, team, lesson, seed + generation)
                 shown.step(lambda generation=generation: f"generation {generation}")  # type: ignore[misc]
             verdict = judge(rows, turned, teams, subsets)
+            if generation == 0 and judged and len(rows.values) > 1:
+                verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
             history.append(_entry(generation, verdict, time.perf_counter() - start))
             if best is not None and verdict.loss >= best.history[-1]["validation_loss"]:
                 break
-            best = Learnt(teams[0].branches, directions, verdict.weights[0], list(history))
+            best = Learnt(teams[0].branches, teams[0].joint, directions, verdict.weights[0], list(history))
     assert best is not None
     rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free))
     history[-1]["rule"] = rule
-    return Learnt(best.branches, directions, best.weights, history)
+    return Learnt(best.branches, best.joint, directions, best.weights, history)
 
 
 def turned_rows(
@@ -423,9 +459,35 @@ def branches_of(
     return tuple(found)
 
 
+def joint_of(rows: Rows, team: Team, lesson: Lesson, seed: int) -> Joint:
+    """The member that reads all modalities at once."""
+    values, presence = [value[lesson.rows] for value in rows.values], rows.presence[lesson.rows]
+    return Joint.learn(values, presence, lesson, n_trees=team.n_trees, seed=seed)
+
+
+def with_joint_if_better(
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    teams: list[Team],
+    subsets: Tensor,
+    without: Verdict,
+    seed: int,
+) -> Verdict:
+    """Give every team a joint member if that lowers the held-out loss enough to pay a pass a combination."""
+    for team in teams:
+        team.joint = joint_of(rows, team, lesson_of(rows, team, None), seed)
+    found = judge(rows, turned, teams, subsets)
+    if found.loss < (1 - WORTH_A_PASS) * without.loss:
+        return found
+    for team in teams:
+        team.joint = None
+    return without
+
+
 def _entry(generation: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
     a0, a1 = verdict.weights[0].sharpness.tolist()
     entry = {"stage": "generation", "epoch": generation, "sharpness": a1, "independence": a0}
+    entry["joint"] = float(verdict.weights[0].joint[1])
     if not math.isnan(verdict.loss):
         entry["validation_loss"] = verdict.loss
     return entry | {"seconds": seconds}

@@ -171,6 +171,58 @@ def predicted(forest: ExtraTreesRegressor | None, values: np.ndarray, shares: np
 # ---- all modalities at once --------------------------------------------------------------------------------
 
 
+N_COPIES = 2
+"""Copies of each row that lack some of its modalities at random."""
+NARROW = 200
+"""With fewer columns a node tries a share of them: a pair that tells only together must be met."""
+NARROW_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A forest that reads all modalities side by side, NaN where absent: what they tell only together.
+
+    Attributes:
+        forest: of rows, and of copies that lack some of their modalities.
+        shares: (C,) what its doubt is about.
+    """
+
+    forest: ExtraTreesRegressor
+    shares: np.ndarray
+
+    @classmethod
+    def learn(
+        cls, values: Sequence[np.ndarray], presence: np.ndarray, lesson: Lesson, *, n_trees: int, seed: int
+    ) -> Joint:
+        """Learn from the rows of a lesson.
+
+        Args:
+            values: for each modality (n, d) columns.
+            presence: (n, M) bool.
+            lesson: the rows, at least one.
+            n_trees: of the forest.
+            seed: of the forest and of what the copies lack.
+        """
+        random = np.random.default_rng(seed)
+        kept = [presence, *(some_of(presence, random) for _ in range(N_COPIES))]
+        x = np.concatenate([side_by_side(values, here) for here in kept])
+        target, weight = (np.concatenate([a] * len(kept)) for a in (lesson.filled, lesson.weight))
+        tried = NARROW_SHARE if x.shape[1] < NARROW else "sqrt"
+        forest = grow(x, target, weight, n_trees=n_trees, max_features=tried, seed=seed)
+        return cls(forest, lesson.filled.mean(axis=0))
+
+    def scores(self, values: Sequence[np.ndarray], presence: np.ndarray, kind: TaskKind) -> Tensor:
+        """(n, C) of rows read by a (n, M) presence."""
+        said = predicted(self.forest, side_by_side(values, presence), self.shares)
+        return forest_scores(said, torch.from_numpy(self.shares).float(), kind)
+
+
+def some_of(presence: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(n, M) bool: a random part of what each row has, one modality at least."""
+    fate = np.where(presence, random.random(presence.shape), -1.0)
+    return presence & ((fate > 0.5) | (fate == fate.max(axis=1, keepdims=True)))
+
+
 def side_by_side(values: Sequence[np.ndarray], presence: np.ndarray) -> np.ndarray:
     """(n, sum of d) columns of all modalities, NaN where (n, M) presence is False."""
     parts = [np.where(here[:, None], v, np.nan) for v, here in zip(values, presence.T, strict=True)]

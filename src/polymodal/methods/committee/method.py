@@ -30,7 +30,7 @@ from polymodal.methods.committee.members import (
     forest_scores,
     linear_scores,
 )
-from polymodal.methods.committee.pool import Weights, pooled
+from polymodal.methods.committee.pool import Weights, mixed, pooled
 
 MOST_SPREADS = 8.0
 """A column's standardised values are held within this many standard deviations."""
@@ -134,8 +134,7 @@ class BranchMembers(nn.Module):
             self.forest.take(learnt.forest)
 
     def forward(self, x: Tensor, kind: Any) -> Tensor:
-        """Columns (B, d) to scores (B, E, C)."""
-        x = self.standardise(x)
+        """Standardised columns (B, d) to scores (B, E, C)."""
         raw = torch.baddbmm(self.bias, x.expand(len(PENALTIES), -1, -1), self.weight).transpose(0, 1)
         said = self.forest(x) if self.forest.n_trees else self.shares.expand(len(x), -1)
         trees = forest_scores(said, self.shares, kind).unsqueeze(1)
@@ -161,12 +160,16 @@ class Committee(Method):
     theta: Tensor
     sharpness: Tensor
     joint: Tensor
+    joint_shares: Tensor
 
     def __init__(self, inputs: Sequence[Input], task: Task, config: CommitteeConfig | None = None) -> None:
         super().__init__(inputs, task, config)
         self.branches = nn.ModuleList(
             BranchMembers(columns_of(source), task.n_outputs) for source in self.inputs
         )
+        width = sum(columns_of(source) for source in self.inputs)
+        self.joint_forest = Forest(width, task.n_outputs)  # without trees where it was not worth a pass
+        self.register_buffer("joint_shares", torch.full((task.n_outputs,), 1.0 / task.n_outputs))
         start = Weights.start(N_MEMBERS * len(self.inputs), task.kind)
         for name in ("theta", "sharpness", "joint"):
             self.register_buffer(name, getattr(start, name))
@@ -215,6 +218,9 @@ class Committee(Method):
     def _take(self, learnt: Learnt) -> None:
         for module, branch, directions in zip(self.own, learnt.branches, learnt.directions, strict=True):
             module.take(branch, directions)
+        if learnt.joint is not None:
+            self.joint_forest.take(learnt.joint.forest)
+            self.joint_shares.copy_(torch.from_numpy(learnt.joint.shares))
         for name in ("theta", "sharpness", "joint"):
             getattr(self, name).copy_(getattr(learnt.weights, name))
 
@@ -235,20 +241,39 @@ class Committee(Method):
         return Output(prediction, branches, {"shared": alone.flatten(1), "opinions": alone})
 
     def read(self, batch: Batch) -> dict[str, Tensor]:
-        """``scores`` (B, M * E, C) of all members, zeros where their modality is absent."""
-        found = [
-            blank(branch(x, self.task.kind), present)
-            for branch, x, present in zip(
-                self.own, self._columns(batch), batch.presence.unbind(1), strict=True
-            )
-        ]
-        return {"scores": torch.cat(found, dim=1)}
+        """What all combinations of a row's modalities share.
+
+        Returns:
+            ``scores`` (B, M * E, C) of the members of each modality, zeros where it is absent; ``columns``
+            (B, sum of d) for the joint member, without any column where there is none.
+        """
+        scores, columns = [], []
+        for branch, x, present in zip(self.own, self._columns(batch), batch.presence.unbind(1), strict=True):
+            x = branch.standardise(x)
+            scores.append(blank(branch(x, self.task.kind), present))
+            columns.append(x)
+        side_by_side = (
+            torch.cat(columns, dim=1) if self.joint_forest.n_trees else scores[0].new_zeros(len(batch), 0)
+        )
+        return {"scores": torch.cat(scores, dim=1), "columns": side_by_side}
 
     def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
         """(B, C): the pool of what the present modalities' members say; the prior without any."""
+        n_present = presence.sum(1, keepdim=True)
         members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
-        z = pooled(read["scores"], members, presence.sum(1, keepdim=True), self.weights)[:, 0]
-        return torch.where(presence.any(1, keepdim=True), self.to_prediction(z), self.prior)
+        z = pooled(read["scores"], members, n_present, self.weights)
+        if self.joint_forest.n_trees:
+            z = mixed(z, self._joint_scores(read["columns"], presence).unsqueeze(1), n_present, self.weights)
+        return torch.where(n_present > 0, self.to_prediction(z[:, 0]), self.prior)
+
+    def _joint_scores(self, columns: Tensor, presence: Tensor) -> Tensor:
+        """(B, C) scores of the joint member; zeros where a row has fewer than two modalities."""
+        scores = columns.new_zeros(len(columns), self.task.n_outputs)
+        here = presence.sum(1) > 1
+        widths = torch.tensor([branch.centre.numel() for branch in self.own], device=presence.device)
+        seen = torch.where(presence[here].repeat_interleave(widths, dim=1), columns[here], torch.nan)
+        scores[here] = forest_scores(self.joint_forest(seen), self.joint_shares, self.task.kind)
+        return scores
 
     def _alone(self, scores: Tensor, presence: Tensor) -> Tensor:
         """(B, M, C): each modality's own pool, zeros where absent."""

@@ -175,8 +175,7 @@ class Judged:
 def learn(judged: Judged, start: Weights) -> Weights:
     """The weights of lowest mean loss under a Gaussian prior around equal weights that counts as one row."""
     n_members, centre = len(start.theta), _flat(Weights.start(len(start.theta), judged.kind))
-    known = torch.arange(len(centre)) < n_members + 2
-    free = known | torch.tensor(judged.joint is not None)
+    free = (torch.arange(len(centre)) < n_members + 2) | (judged.joint is not None)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         leaf = torch.from_numpy(flat).requires_grad_()
