@@ -211,7 +211,8 @@ def test_label_sets(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::polymodal.errors.CalibrationWarning")
-def test_many_modalities_show_a_sample_of_combinations(tmp_path):
+def test_many_modalities_show_a_sample_of_combinations(tmp_path, monkeypatch):
+    monkeypatch.setattr("polymodal.report.facts.N_SHAPLEY_SAMPLES", 2)
     X, codes = rows(names=[f"m{i}" for i in range(9)])
     model = RobultClassifier(max_epochs=1, random_state=0, device="cpu").fit(part(X, 0, 200), codes[:200])
     facts = model.report(part(X, 200, 420), codes[200:], tmp_path / "r.html")
@@ -284,9 +285,12 @@ def test_a_line_breaks_where_a_number_is_missing():
     [
         (1234.5, "1,234"),
         (0.12345, "0.123"),
-        (-2.0, "\N{MINUS SIGN}2"),
+        (-2.0, "\N{MINUS SIGN}2.00"),
         (np.nan, words.ABSENT),
         (np.inf, "∞"),
+        (999.7, "1,000"),
+        (100.0, "100"),
+        (0.0, "0"),
         (-8.6e-5, "\N{MINUS SIGN}0.0001"),
     ],
 )

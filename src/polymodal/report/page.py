@@ -36,7 +36,7 @@ def rendered(facts: Facts) -> str:
             f'<header><p class="over">{escape(_over(facts))}</p><h1>{escape(headline)}</h1>',
             "".join(f"<p>{escape(sentence)}</p>" for sentence in further),
             "</header>",
-            _contents(list(shown)),
+            _contents(facts, list(shown)),
             f'<main id="main">{sections.tiles(facts)}{sections.methods_table(facts)}',
             *shown.values(),
             _left_out(facts),
@@ -80,17 +80,17 @@ def _over(facts: Facts) -> str:
     return " · ".join(filter(None, [facts.dataset, facts.method, inputs]))
 
 
-def _contents(names: list[str]) -> str:
-    entries = "".join(f'<li><a href="#{name}">{escape(sections.TITLES[name])}</a></li>' for name in names)
+def _contents(facts: Facts, names: list[str]) -> str:
+    titles = {name: escape(sections.title_of(facts, name)) for name in names}
+    entries = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in titles.items())
     return f'<nav aria-label="Contents"><ol>{entries}</ol></nav>'
 
 
 def _left_out(facts: Facts) -> str:
     if not facts.left_out:
         return ""
-    items = "".join(
-        f"<li>{escape(sections.TITLES[name])}: {escape(why)}</li>" for name, why in facts.left_out.items()
-    )
+    reasons = {sections.title_of(facts, name): why for name, why in facts.left_out.items()}
+    items = "".join(f"<li>{escape(title)}: {escape(why)}</li>" for title, why in reasons.items())
     said = lead("Sections that do not apply here, and why.")
     return (
         '<section id="left-out" aria-labelledby="left-out-title"><h2 id="left-out-title">Left out</h2>'

@@ -67,7 +67,14 @@ LEVELS = {"alarm": "c2", "warning": "c5", "note": "c8"}
 
 def rendered(facts: Facts) -> dict[str, str]:
     """Topic -> its section, for all topics that apply."""
-    return {name: section(name, TITLES[name], SHOWN[name](facts)) for name in TITLES if name in facts.topics}
+    there = [name for name in TITLES if name in facts.topics]
+    return {name: section(name, title_of(facts, name), SHOWN[name](facts)) for name in there}
+
+
+def title_of(facts: Facts, name: str) -> str:
+    """The heading of a topic."""
+    title = TITLES[name]
+    return title.replace("sets", "intervals") if facts.kind == "regression" else title
 
 
 # ---- the metric ----------------------------------------------------------------------------------
@@ -391,6 +398,7 @@ def coverage(facts: Facts) -> list[str]:
     frame, observed = facts.table("coverage", "by_subset"), facts.table("coverage", "observed").iloc[0]
     size = "mean width" if facts.kind == "regression" else "mean size"
     label = "interval width" if facts.kind == "regression" else "set size"
+    what = "intervals" if facts.kind == "regression" else "sets"
     promise = 1.0 - ALPHA
     kept = charts.by_size(
         frame,
@@ -435,7 +443,7 @@ def coverage(facts: Facts) -> list[str]:
     ]
     return [
         lead(
-            f"At least {100 * promise:g} % of the sets should hold the truth, for every combination. "
+            f"At least {100 * promise:g} % of the {what} should hold the truth, for every combination. "
             f"With what the rows have, {words.share(observed['coverage'])} do."
         ),
         *map(note, facts.topics["coverage"].sentences),
@@ -533,16 +541,24 @@ def training(facts: Facts) -> list[str]:
         shown = [Line(c, epochs, history[c].astype(float).tolist(), style) for c, style in columns.items()]
         return charts.lines(shown, "epoch", "loss", said=said, marks=marks)
 
-    main = {"loss": METHOD} | ({"validation_loss": "c2"} if "validation_loss" in history else {})
-    names = {"loss": "training, all terms", "validation_loss": "validation"}
     first, last = (words.number(history["loss"].iloc[i]) for i in (0, -1))
-    ends = f"Training loss from {first} to {last}"
-    shown = [figure("Loss", drawn(main, ends), "", [(s, names[c]) for c, s in main.items()])]
+    shown = [figure("Training loss", drawn({"loss": METHOD}, f"Training loss from {first} to {last}"))]
+    if "validation_loss" in history:
+        best = words.number(history["validation_loss"].min())
+        picture = drawn({"validation_loss": METHOD}, f"Validation loss, at best {best}")
+        shown.append(figure("Validation loss", picture, f"At best {best}."))
     terms = [c for c in history.columns if c.startswith("loss/")]
     if len(terms) > 1:
         styles = {c: charts.COLOURS[i % 10] for i, c in enumerate(terms)}
         key = [(style, c.removeprefix("loss/").replace("_", " ")) for c, style in styles.items()]
-        shown.append(figure("Its terms", drawn(styles, "The terms of the training loss by epoch"), "", key))
+        shown.append(
+            figure(
+                "Terms of the training loss",
+                drawn(styles, "The terms of the training loss by epoch"),
+                "",
+                key,
+            )
+        )
     columns = [number_column("epoch", "epoch", words.count)]
     columns += [
         number_column(c, c.removeprefix("loss/")) for c in history.columns if c not in ("epoch", "stage")

@@ -43,7 +43,7 @@ def difference(metric: str, value: float) -> str:
     """A difference of two values, in points of percent for shares, signed."""
     if not math.isfinite(value):
         return ABSENT
-    words = f"{100 * value:+.1f}" if METRICS[metric].unit_interval else f"{value:+.3g}"
+    words = f"{100 * value:+.1f}" if METRICS[metric].unit_interval else f"{value:+#.3g}".removesuffix(".")
     return words.replace("-", "\N{MINUS SIGN}")
 
 
@@ -61,8 +61,10 @@ def number(value: float) -> str:
     """Three digits."""
     if not math.isfinite(value):
         return "∞" if value == math.inf else ABSENT
-    words = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    words = f"{value:.4f}" if 0 < abs(value) < 0.001 else words
+    if value == 0:
+        return "0"
+    words = f"{value:#.3g}".removesuffix(".") if abs(value) < 999.5 else f"{value:,.0f}"
+    words = f"{value:.4f}" if abs(value) < 0.001 else words
     return words.replace("-", "\N{MINUS SIGN}")
 
 
