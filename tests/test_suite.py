@@ -208,9 +208,12 @@ def test_a_method_that_fails_is_recorded_ranked_last_and_tried_again(tmp_path, m
 
     monkeypatch.setattr(bench, "fitted", failing)
     results = suite.run(small, tmp_path / "t.json", verbose=False)
+    table = suite.ranked(*suite.blocks(suite.to_table(results), methods=small.methods))
+    assert table["method"].iloc[-1] == "late_fusion"
+    assert table["n_failed"].tolist() == [0, 0, 2]
     failed = [r for r in results if "failed" in r.record]
     assert {r.cell.name for r in failed} == {"late_fusion"}
-    assert failed[0].record["failed"] == "a loss is finite; it was not; lower the step"
+    assert failed[0].record["failed"] == "TrainingError: a loss is finite; it was not; lower the step"
     monkeypatch.setattr(bench, "fitted", original)
     results = suite.run(small, tmp_path / "t.json", verbose=False)
     assert not any("failed" in r.record for r in results)

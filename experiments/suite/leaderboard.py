@@ -77,6 +77,11 @@ def cells_of(meta: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
+def methods_of(meta: Sequence[dict[str, Any]]) -> list[str]:
+    """Methods of the results, those that failed everywhere too."""
+    return list(dict.fromkeys(line["cell"]["method"] for line in meta if "cell" in line))
+
+
 def bench_name(cell: dict[str, Any]) -> str:
     """How tables call the data set of a cell."""
     variant = f":{cell['variant']}" if cell["variant"] else ""
@@ -246,7 +251,7 @@ def cost(meta: Sequence[dict[str, Any]], order: Sequence[str]) -> Iterator[str]:
 def text(results: Path = RESULTS) -> str:
     """The whole page."""
     table, meta = load(results)
-    blocks, names = suite.blocks(table)
+    blocks, names = suite.blocks(table, methods=methods_of(meta))
     order = suite.ranked(blocks, names)["method"].tolist()
     problem = next(line["problem"] for line in meta if "problem" in line)
     caps = {"training": problem["max_train"], "test": problem["max_test"]}
@@ -280,9 +285,9 @@ def draw(results: Path = RESULTS, picture: Path = PICTURE) -> None:
     from polymodal.plots import critical_difference_diagram
     from polymodal.plots import figure as new_figure
 
-    table, _ = load(results)
+    table, meta = load(results)
     fig, ax = new_figure(11.0, 5.0)
-    critical_difference_diagram(suite.ranked(*suite.blocks(table)), ax)
+    critical_difference_diagram(suite.ranked(*suite.blocks(table, methods=methods_of(meta))), ax)
     with matplotlib.rc_context({"svg.hashsalt": "polymodal"}):
         fig.savefig(picture, metadata={"Date": None})
 

@@ -32,7 +32,9 @@ def run(
     print(f"{name}: {expected}, with --jobs {jobs} {expected.hours(jobs)}", file=sys.stderr, flush=True)
     command = f"polymodal bench --suite {name} --data DIR"  # no folder of a machine is kept with the figures
     results = suite.run(chosen, out, methods=methods, data=data, jobs=jobs, command=command)
-    put(suite.show(suite.ranked(*suite.blocks(suite.to_table(results))), floors=floors.FLOORS))
+    names = list(dict.fromkeys(result.cell.name for result in results))
+    blocks, _ = suite.blocks(suite.to_table(results), methods=names)
+    put(suite.show(suite.ranked(blocks, names), floors=floors.FLOORS))
     for warning in bench.said(results):
         warn(warning)
     failed = [result for result in results if "failed" in result.record]

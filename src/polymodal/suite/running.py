@@ -26,7 +26,7 @@ from polymodal import bench
 from polymodal.bench import Cell, Result
 from polymodal.data import readers, tables
 from polymodal.data.readers import Dataset
-from polymodal.errors import ConfigError, MissingExtraError, PolymodalError
+from polymodal.errors import ConfigError, MissingExtraError
 from polymodal.evaluation import COLUMNS
 from polymodal.suite import grid
 from polymodal.suite.grid import Suite
@@ -124,8 +124,8 @@ def run(
 ) -> list[Result]:
     """Run the cells of a suite that are not done yet, and write its files.
 
-    A cell whose method raises an error of this library has failed: it has no figures, its record says why,
-    and the next run tries it again.
+    A cell whose method raises an error has failed: it has no figures, its record says why, and the next run
+    tries it again.
 
     Args:
         suite: which.
@@ -162,15 +162,16 @@ def partial(out: str | Path) -> Path:
 
 
 def work(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
-    """One cell by its data set's primary metric; an error of this library becomes a record of it."""
+    """One cell by its data set's primary metric; what its method raises becomes the record of a failure."""
     del model  # none is kept
     dataset = _loaded(cell.dataset, data, cell.variant)
     dataset = replace(dataset, metrics=dataset.metrics[:1])
     start = time.process_time()
     try:
         _, result = bench.fitted(dataset, cell)
-    except PolymodalError as error:
-        return Result(cell, [], {"failed": " ".join(str(error).split()), "warnings": []})
+    except Exception as error:  # a crash of one method is a finding, and no reason to stop the others
+        words = f"{type(error).__name__}: {error}"
+        return Result(cell, [], {"failed": " ".join(words.split()), "warnings": []})
     record = result.record | {"cpu_seconds": round(time.process_time() - start, 2)}
     return Result(cell, [row for row in _with_regime(result) if _is_kept(row)], record)
 

@@ -75,7 +75,7 @@ def blocks(
     Args:
         table: of :func:`polymodal.suite.to_table`.
         statistic: of complete inputs.
-        methods: only these; None for all.
+        methods: these, whether they have figures or not; None for those that have.
     """
     found = figures(table, statistic)
     names = list(dict.fromkeys(found["method"])) if methods is None else list(methods)
