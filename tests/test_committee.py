@@ -9,7 +9,7 @@ from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from batches import MIXED, TASKS, VECTORS, random_batch
-from polymodal import MultimodalClassifier, MultimodalRegressor, load
+from polymodal import MethodClassifier, MultimodalClassifier, MultimodalRegressor, load
 from polymodal.batch import Batch, Input, Task
 from polymodal.data.preprocessing import Inputs
 from polymodal.errors import CheckpointError, ConfigError
@@ -517,6 +517,19 @@ def test_the_default_learns_saves_and_reports(tmp_path):
     table = model.subset_report(X, y, metrics=["accuracy"])
     alone = table.query("method == 'committee' and subset == 'b' and metric == 'accuracy'")["value"].item()
     assert alone == pytest.approx(np.mean(model.predict({"b": X["b"]}) == y))
+
+
+def test_a_monitor_changes_nothing_and_shows_how_right_teachers_are():
+    X, few, y = sensors()
+    plain, watched = (
+        MethodClassifier("committee", settings={"n_trees": 9, "n_trees_judged": 5}, random_state=0)
+        for _ in range(2)
+    )
+    plain.fit(X, few)
+    watched.fit(X, few, y_monitor=y)
+    np.testing.assert_array_equal(plain.predict_proba(X), watched.predict_proba(X))
+    assert "pseudo_accuracy" not in watched.history_[0]
+    assert 0.5 < watched.history_[1]["pseudo_accuracy"] <= 1
 
 
 def test_the_default_regressor_shrinks_to_the_mean_where_nothing_can_be_told():

@@ -21,6 +21,8 @@ import polymodal
 from polymodal import (
     MethodClassifier,
     MethodRegressor,
+    MultimodalClassifier,
+    MultimodalRegressor,
     PgMClassifier,
     PgMRegressor,
     RobultClassifier,
@@ -481,7 +483,23 @@ def test_pipeline_and_clone():
     assert not hasattr(cloned, "method_")
 
 
+class SmallClassifier(MultimodalClassifier):
+    """The default with few trees, for checks that fit it a hundred times."""
+
+    def _method_settings(self):
+        return {"n_trees": 30, "n_trees_judged": 4}
+
+
+class SmallRegressor(MultimodalRegressor):
+    """Likewise."""
+
+    def _method_settings(self):
+        return {"n_trees": 30, "n_trees_judged": 4}
+
+
 CHECKED = [
+    SmallClassifier(missing_label=None, floors=False, random_state=0),
+    SmallRegressor(floors=False, random_state=0),
     RobultClassifier(missing_label=None, max_epochs=40, batch_size=64, random_state=0, learning_rate=5e-3),
     RobultRegressor(max_epochs=60, batch_size=64, random_state=0, learning_rate=5e-3),
     PgMClassifier(missing_label=None, max_epochs=20, batch_size=64, random_state=0, **SMALL),

@@ -1,5 +1,8 @@
 """What every registered method keeps, whatever it is: the contract of ``polymodal.methods.base``."""
 
+from copy import deepcopy
+from functools import cache
+
 import pytest
 import torch
 
@@ -29,15 +32,21 @@ def observed(method, batch):
     return method
 
 
-@pytest.fixture(params=CASES, ids="-".join)
-def case(request):
-    """A fresh method and a batch for it."""
-    name, inputs, kind = request.param
+@cache
+def new_case(name, inputs, kind):
     torch.manual_seed(0)
     batch = random_batch(INPUTS[inputs], TASKS[kind])
     cls = methods.get(name)
     config = methods.configure(cls, SMALL.get(name, {}))
-    return observed(cls(INPUTS[inputs], TASKS[kind], config), batch), batch
+    return observed(cls(INPUTS[inputs], TASKS[kind], config), batch), batch, torch.get_rng_state()
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request):
+    """A fresh method and a batch for it."""
+    method, batch, state = new_case(*request.param)
+    torch.set_rng_state(state)
+    return deepcopy((method, batch))
 
 
 def close(a, b):

@@ -313,7 +313,9 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             method = self._new_method(sources, labels)
         if method.learns_alone:
             own_groups = None if groups is None else np.asarray(groups)
-            self.history_ = method.learn(everything, seed=seed, groups=own_groups, verbose=self.verbose)
+            self.history_ = method.learn(
+                everything, seed=seed, groups=own_groups, monitor=monitor, verbose=self.verbose
+            )
             rule = self.history_[-1]["rule"]
             method.to(device).eval()
         else:

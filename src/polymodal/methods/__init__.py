@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from polymodal.methods.base import Method
 
 METHODS: dict[str, str] = {
-    "committee": "polymodal.methods.committee.method:Committee",
     "robult": "polymodal.methods.robult:Robult",
     "pgm": "polymodal.methods.pgm:PgM",
     "actionmae": "polymodal.methods.actionmae:ActionMAE",
     "mmin": "polymodal.methods.mmin:MMIN",
     "ume": "polymodal.methods.ume:UME",
     "umt": "polymodal.methods.umt:UMT",
+    "committee": "polymodal.methods.committee.method:Committee",
 }
 """Name -> ``"module:Class"``. A new method is one file, one line here, and one page of documentation."""
 

@@ -128,7 +128,13 @@ class Method(nn.Module):
         yield group
 
     def learn(
-        self, rows: Batch, *, seed: int, groups: np.ndarray | None = None, verbose: bool = False
+        self,
+        rows: Batch,
+        *,
+        seed: int,
+        groups: np.ndarray | None = None,
+        monitor: Tensor | None = None,
+        verbose: bool = False,
     ) -> list[dict[str, Any]]:
         """Learn by itself, from labelled and unlabelled rows on the CPU; where ``learns_alone`` is True.
 
@@ -136,6 +142,7 @@ class Method(nn.Module):
             rows: all training rows; the labels of unlabelled rows are never read.
             seed: the same gives the same method, bit for bit.
             groups: (n,) of the rows, for whatever is held out within.
+            monitor: true labels of all rows, for figures in the history alone.
             verbose: show progress.
 
         Returns:

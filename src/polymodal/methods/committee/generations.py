@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,10 @@ WORTH_A_PASS = 0.03
 """Part of the held-out loss that a joint member must take away."""
 N_ALIGNMENTS = 20
 N_STRATA = 10
+
+
+Watch = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+"""From (n,) numbers of unlabelled rows and the (n, C) shares or values that they are taught."""
 
 
 # ---- rows --------------------------------------------------------------------------------------------------
@@ -391,7 +396,14 @@ class Learnt:
 
 
 def learn(
-    rows: Rows, *, n_trees: int, n_trees_judged: int, n_generations: int, seed: int, verbose: bool = False
+    rows: Rows,
+    *,
+    n_trees: int,
+    n_trees_judged: int,
+    n_generations: int,
+    seed: int,
+    watch: Watch | None = None,
+    verbose: bool = False,
 ) -> Learnt:
     """Learn generation after generation for as long as the held-out loss falls; keep the best.
 
@@ -401,6 +413,7 @@ def learn(
         n_trees_judged: of a forest of a fold's team.
         n_generations: of students, at most.
         seed: the same gives the same members, bit for bit.
+        watch: makes figures for the history from what unlabelled rows are taught, which changes nothing.
         verbose: show progress.
     """
     random = np.random.default_rng(seed)
@@ -414,19 +427,19 @@ def learn(
     verdict: Verdict | None = None
     with progress("fit", (most + 1) * len(teams), verbose=verbose) as shown:
         for generation in range(most + 1):
-            start = time.perf_counter()
-            for team, weights in zip(teams, verdict.weights if verdict else [None] * len(teams), strict=True):
-                trust = verdict.explained if verdict else 1.0
-                taught = None if weights is None else taught_by(rows, turned, team, weights, trust)
-                lesson = lesson_of(rows, team, taught)
-                team.branches = branches_of(rows, turned, team, lesson, seed + generation)
-                if team.joint is not None:
-                    team.joint = joint_of(rows, team, lesson, seed + generation)
+            start, figures = time.perf_counter(), {}
+            taught: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(teams)
+            if verdict is not None:
+                pools = zip(teams, verdict.weights, strict=True)
+                taught = [taught_by(rows, turned, *own, verdict.explained) for own in pools]
+                figures = {} if watch is None else watch(teams[0].free, taught[0][0])  # type: ignore[index]
+            for team, own in zip(teams, taught, strict=True):
+                learn_team(rows, turned, team, own, seed + generation)
                 shown.step(lambda generation=generation: f"generation {generation}")  # type: ignore[misc]
             verdict = judge(rows, turned, teams, subsets)
             if generation == 0 and judged and len(rows.values) > 1:
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
-            history.append(_entry(generation, verdict, time.perf_counter() - start))
+            history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
             if best is not None and verdict.loss >= best.history[-1]["validation_loss"]:
                 break
             best = Learnt(teams[0].branches, teams[0].joint, directions, verdict.weights[0], list(history))
@@ -444,6 +457,20 @@ def turned_rows(
         Directions.fit(value[here], random) for value, here in zip(rows.values, rows.presence.T, strict=True)
     )
     return directions, tuple(own(value) for own, value in zip(directions, rows.values, strict=True))
+
+
+def learn_team(
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    team: Team,
+    taught: tuple[np.ndarray, np.ndarray] | None,
+    seed: int,
+) -> None:
+    """Give a team its members of the next generation."""
+    lesson = lesson_of(rows, team, taught)
+    team.branches = branches_of(rows, turned, team, lesson, seed)
+    if team.joint is not None:
+        team.joint = joint_of(rows, team, lesson, seed)
 
 
 def branches_of(
@@ -484,13 +511,13 @@ def with_joint_if_better(
     return without
 
 
-def _entry(generation: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
+def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:
     a0, a1 = verdict.weights[0].sharpness.tolist()
     entry = {"stage": "generation", "epoch": generation, "sharpness": a1, "independence": a0}
     entry["joint"] = float(verdict.weights[0].joint[1])
     if not math.isnan(verdict.loss):
         entry["validation_loss"] = verdict.loss
-    return entry | {"seconds": seconds}
+    return entry
 
 
 def _rule(kept: int, n_tried: int, judged: bool, n_free: int) -> str:

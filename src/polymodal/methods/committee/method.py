@@ -177,7 +177,13 @@ class Committee(Method):
     # ---- learning ----
 
     def learn(
-        self, rows: Batch, *, seed: int, groups: np.ndarray | None = None, verbose: bool = False
+        self,
+        rows: Batch,
+        *,
+        seed: int,
+        groups: np.ndarray | None = None,
+        monitor: Tensor | None = None,
+        verbose: bool = False,
     ) -> list[dict[str, Any]]:
         """Learn from labelled and unlabelled rows; see :meth:`polymodal.methods.base.Method.learn`."""
         assert rows.y is not None
@@ -197,10 +203,19 @@ class Committee(Method):
             n_trees_judged=c.n_trees_judged,
             n_generations=c.n_generations,
             seed=seed,
+            watch=lambda index, said: {} if monitor is None else self._watched(monitor[index], said),
             verbose=verbose,
         )
         self._take(learnt)
         return learnt.history
+
+    def _watched(self, truth: Tensor, said: np.ndarray) -> dict[str, float]:
+        """How right a teacher is: share of right classes or labels, or mean absolute error of values."""
+        if self.task.kind == "regression":
+            values = self.to_prediction(torch.from_numpy(said))[:, 0]
+            return {"pseudo_error": float((values - truth).abs().mean())}
+        found = said.argmax(axis=1) if self.task.kind == "multiclass" else said > 0.5
+        return {"pseudo_accuracy": float((found == truth.numpy()).mean())}
 
     def _target(self, rows: Batch) -> Tensor:
         """(n, C) float64: classes as shares, labels, or standardised values; NaN where unlabelled."""
