@@ -482,7 +482,8 @@ def n_parameters(estimator: Any) -> int | None:
     method = getattr(estimator, "method_", None)
     if method is None:
         return getattr(estimator, "n_parameters_", None)
-    return sum(parameter.numel() for parameter in method.parameters())
+    learnt = method.state_dict().values() if method.learns_alone else method.parameters()
+    return sum(tensor.numel() for tensor in learnt)
 
 
 def diagnostics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
