@@ -148,6 +148,17 @@ def test_each_combination_is_predicted_once(model, held, monkeypatch):
     assert len(seen) == 7
 
 
+def test_of_many_rows_some_are_measured_and_the_page_says_so(data, held, monkeypatch):
+    X, y = data
+    other = MethodClassifier("umt", **QUICK).fit(part(X, 0, 300), y[:300])
+    monkeypatch.setattr("polymodal.report.seen.MAX_PASSED_ROWS", 7 * 50)
+    facts = report.gather(other, *held)
+    assert facts.topics["data"].sentences[-1] == (
+        "50 of the labelled rows were drawn for the figures of this page"
+    )
+    assert facts.table("combinations", "combinations")["n_rows"].max() <= 50
+
+
 def test_unlabelled_rows_are_counted_and_no_more(model, held):
     X, y = held
     y = y.copy()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MAX_NUMBERS = 150_000_000
 """Predicted numbers, rows x combinations x outputs, that are kept; with more, rows are drawn."""
-MAX_ROWS_BY_PASS = 30_000
-"""Rows at most of a method that runs once a combination: a figure of so many is known to .3 points."""
+MAX_PASSED_ROWS = 400_000
+"""Rows x combinations of a method that runs once a combination: a minute of two cores."""
 SAMPLE = 4000
 """Rows at most of what is drawn, or estimated with resampling."""
 
@@ -127,11 +127,12 @@ def look(model: Any, X: Any, y: Any, *, dataset: str = "") -> Seen:
 
 
 def _drawn(rows: np.ndarray, model: Any, kind: str) -> np.ndarray:
-    """The rows that are measured: all, unless their predictions would fill the memory."""
+    """The rows that are measured: all, unless their predictions would fill the memory or take minutes."""
     n_outputs = 1 if kind == "regression" else len(model.classes_)
-    most = MAX_NUMBERS // (len(subsets(tuple(model.modalities_))) * n_outputs)
+    n_combinations = len(subsets(tuple(model.modalities_)))
+    most = MAX_NUMBERS // (n_combinations * n_outputs)
     if not model.late_fusion:
-        most = min(most, MAX_ROWS_BY_PASS)
+        most = min(most, MAX_PASSED_ROWS // n_combinations)
     if len(rows) <= most:
         return rows
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
