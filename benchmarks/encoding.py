@@ -2,8 +2,8 @@
 
 Run:     python benchmarks/encoding.py --out benchmarks/results/encoding.json
 Takes:   about five minutes on two idle cores.
-Expects: processor_ratio of each encoder about 1, bound_ratio of `overlap` below 1.2, again_ratio of `cache`
-         about 1 and first_ratio about .2; for 100,000 sounds as much memory as for 10,000, but for some
+Expects: processor_ratio of each encoder about 1, bound_ratio of `overlap` below 1.3, again_ratio of `cache`
+         about .8 and first_ratio above .1; for 100,000 sounds as much memory as for 10,000, but for some
          hundred bytes a sound: its path, its key, its place in the index.
 
 - ``speed``: images, sentences and seconds of sound a second through ``Encoders.transform`` without a cache
@@ -316,7 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000], help="of `memory`")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--step", choices=["filling", "reading"], help="of `memory`, in this process")

@@ -87,10 +87,37 @@ def pgm() -> Iterator[tuple[str, str, str]]:
         yield f"{what}, with its partition", figure, "the same learners without it"
 
 
+def encoding() -> Iterator[tuple[str, str, str]]:
+    """Encoders, overlap, cache and memory."""
+    found = load("encoding")
+    for name, row in found["speed"].items():
+        rate = f"{row['ours_per_processor_second']:,.0f} {row['unit']} a processor second"
+        figure = f"{rate}, {row['processor_ratio']:.2f} of the processor time"
+        yield f"encoding, `{name}`", figure, "a plain loop over the same encoder"
+    waiting = found["overlap"][0]
+    times = f"{waiting['decoding_ms']} ms and the encoder {waiting['encoding_ms']} ms a cell"
+    yield (
+        f"encoding, decoding waits {times}",
+        f"{waiting['plain_ratio']:.2f} of the time with 2 workers",
+        "a plain loop",
+    )
+    hits, rate = found["cache"], found["cache"]["gb_per_processor_second"]
+    figure = f"{rate['again']:.1f} GB/s; {rate['first']:.1f} GB/s the first time, with checksums"
+    yield (
+        f"{hits['vectors']:,} vectors of {hits['width']} from the cache",
+        figure,
+        f"a copy: {rate['copy']:.1f} GB/s",
+    )
+    few, many = found["memory"]
+    figure = f"{many['filling']['peak_growth_mib']:.0f} MiB peak"
+    against = f"{few['filling']['peak_growth_mib']:.0f} MiB for {few['sounds']:,}"
+    yield f"`polymodal encode`, {many['sounds']:,} sounds", figure, against
+
+
 def table() -> str:
     """The table as Markdown."""
     lines = ["| what | figure | against |", "|---|---|---|"]
-    for part in (contrast, training, prediction, attention, pgm):
+    for part in (contrast, training, prediction, attention, pgm, encoding):
         lines += [f"| {what} | {figure} | {against} |" for what, figure, against in part()]
     lines += ["", "Ratios within one run on 2 cores; the scripts and their JSON are in `benchmarks/`."]
     return "\n".join(lines)
