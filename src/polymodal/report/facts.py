@@ -438,7 +438,8 @@ def training(seen: Seen) -> Topic | str:
 
 def health_of(seen: Seen) -> Topic:
     """What looks wrong, in sentences."""
-    findings = health.examine(seen.model, seen.everything, seen.all_y)
+    rows = (seen.X, seen.y) if seen.drawn else (seen.everything, seen.all_y)
+    findings = health.examine(seen.model, *rows)
     table = health.to_table(findings)
     said = [] if findings else ["Nothing looks wrong: no rule of the health check has fired."]
     return Topic({"findings": table}, said)
@@ -468,7 +469,7 @@ def data(seen: Seen) -> Topic:
         f"{words.counted(len(present), 'row')}, {int(seen.labelled.sum()):,} of them with a label",
         f"{words.counted(len(patterns), 'pattern')} of presence",
     ]
-    if len(seen.truth) < seen.labelled.sum():
+    if seen.drawn:
         said.append(f"{len(seen.truth):,} of the labelled rows were drawn for the figures of this page")
     return Topic({"inputs": inputs, "patterns": patterns.head(MAX_PATTERNS), "labels": _labels(seen)}, said)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_NUMBERS = 150_000_000
 """Predicted numbers, rows x combinations x outputs, that are kept; with more, rows are drawn."""
-MAX_PASSED_ROWS = 400_000
+MAX_PASSED_ROWS = 300_000
 """Rows x combinations of a method that runs once a combination: a minute of two cores."""
 SAMPLE = 4000
 """Rows at most of what is drawn, or estimated with resampling."""
@@ -86,6 +86,11 @@ class Seen:
     def outputs(self) -> list[str]:
         """Names of the C outputs."""
         return ["value"] if self.model.classes_ is None else [str(name) for name in self.model.classes_]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether some of the labelled rows only are measured."""
+        return len(self.truth) < int(self.labelled.sum())
 
     def sample(self, n: int = SAMPLE) -> np.ndarray:
         """At most n of the rows that have any modality, in their order."""
