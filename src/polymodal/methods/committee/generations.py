@@ -37,6 +37,8 @@ MAX_HELD = 400
 """Rows of a fold that judge, at most."""
 MIN_FREE = 50
 """With fewer there is one generation."""
+PATIENCE = 2
+"""Generations without a lower held-out loss before the search ends."""
 LABELLED_SHARE = 0.2
 """The labelled rows together weigh at least this part of the unlabelled ones."""
 WORTH_A_PASS = 0.03
@@ -405,7 +407,7 @@ def learn(
     watch: Watch | None = None,
     verbose: bool = False,
 ) -> Learnt:
-    """Learn generation after generation for as long as the held-out loss falls; keep the best.
+    """Learn generation after generation until the held-out loss falls no more; keep the best.
 
     Args:
         rows: all training rows, some of them labelled.
@@ -440,9 +442,12 @@ def learn(
             if generation == 0 and judged and len(rows.values) > 1:
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
-            if best is not None and verdict.loss >= best.history[-1]["validation_loss"]:
+            if best is None or verdict.loss < best.history[-1]["validation_loss"]:
+                best = Learnt(
+                    teams[0].branches, teams[0].joint, directions, verdict.weights[0], list(history)
+                )
+            elif len(history) - len(best.history) >= PATIENCE:
                 break
-            best = Learnt(teams[0].branches, teams[0].joint, directions, verdict.weights[0], list(history))
     assert best is not None
     rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free))
     history[-1]["rule"] = rule
