@@ -118,12 +118,11 @@ def test_an_estimate_is_of_like_cells_then_of_the_grid_then_a_guess(monkeypatch)
     assert found.seconds == pytest.approx(2 + 4 + 10)
     assert (found.n_cells, found.n_recorded) == (3, 1)
     assert suite.estimate(cells[:1], far).seconds == 9.0
-    hour = suite.Estimate(7200.0, 3, 1)
-    assert (
-        str(hour)
-        == "3 cells to run, 1 of them timed by like cells that are done; about 2 hours of a processor"
+    two_hours = suite.Estimate(7200.0, 3, 1)
+    assert str(two_hours).startswith(
+        "3 cells to run, 1 of them timed by like cells that are done; about 2.0 h"
     )
-    assert hour.hours(2) == "1 hours"
+    assert two_hours.wall(2) == "60 minutes"
 
 
 # ---- running -------------------------------------------------------------------------------------

@@ -122,22 +122,23 @@ def ranking(blocks: Sequence[Block], names: Sequence[str]) -> Iterator[str]:
     other = sorted({b.metric for b in blocks if not METRICS[b.metric].unit_interval})
     yield "## All cells"
     yield ""
-    yield f"{len(blocks)} cells, {len(names)} methods. Friedman's test: chi-squared {test.statistic:.0f}, "
-    yield f"p {'< 0.001' if test.p < 0.001 else f'= {test.p:.3f}'}. Mean ranks less than "
+    yield f"{len(blocks)} cells, {len(names)} methods. Friedman's test: chi-squared {test.statistic:.0f},"
+    yield f"p {'< 0.001' if test.p < 0.001 else f'= {test.p:.3f}'}. Mean ranks less than"
     yield f"{table.attrs['critical_difference']:.2f} apart cannot be told apart (Nemenyi, 5 %)."
     yield ""
     yield "![Mean ranks](suite/ranks.svg)"
     yield ""
     rows = [["method", "mean rank", "best in", "behind in", "points to the first", *other, "failed in"]]
     for i, line in zip(ordered, table.to_dict("records"), strict=True):
-        more = [interval(difference(blocks, i, ordered[0], metric), 3) for metric in other]
+        first = i == ordered[0]
+        more = [interval(None if first else difference(blocks, i, ordered[0], m), 3) for m in other]
         rows.append(
             [
                 italic(line["method"]),
                 f"{line['mean_rank']:.2f}",
                 str(line["n_best"]),
                 str(line["n_behind"]),
-                interval(difference(blocks, i, ordered[0]), 1),
+                interval(None if first else difference(blocks, i, ordered[0]), 1),
                 *more,
                 str(line["n_failed"]),
             ]
@@ -197,7 +198,7 @@ def by_statistic(table: pd.DataFrame, names: Sequence[str], order: Sequence[str]
     rows = [["method", *columns]]
     for method in order:
         own = [part.loc[method] for part in columns.values()]
-        rows.append([italic(method), *(f"{line['mean_rank']:.2f} ({line['n_behind']})" for line in own)])
+        rows.append([italic(method), *(f"{line['mean_rank']:.2f} ({int(line['n_behind'])})" for line in own)])
     yield from markdown(rows)
 
 

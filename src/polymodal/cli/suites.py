@@ -29,7 +29,7 @@ def run(
     cells = suite.cells(chosen, methods=methods, data=data)
     left = [cell for cell in cells if cell.key not in done]
     expected = suite.estimate(left, done.values())
-    print(f"{name}: {expected}, with --jobs {jobs} {expected.hours(jobs)}", file=sys.stderr, flush=True)
+    print(f"{name}: {expected}, with --jobs {jobs} {expected.wall(jobs)}", file=sys.stderr, flush=True)
     command = f"polymodal bench --suite {name} --data DIR"  # no folder of a machine is kept with the figures
     results = suite.run(chosen, out, methods=methods, data=data, jobs=jobs, command=command)
     names = list(dict.fromkeys(result.cell.name for result in results))

@@ -64,12 +64,16 @@ class Estimate:
     def __str__(self) -> str:
         return (
             f"{self.n_cells} cells to run, {self.n_recorded} of them timed by like cells that are done; "
-            f"about {self.seconds / 3600:.2g} hours of a processor"
+            f"about {_duration(self.seconds)} of a processor"
         )
 
-    def hours(self, jobs: int) -> str:
-        """The hours of so many processes, if each has a processor of its own."""
-        return f"{self.seconds / 3600 / jobs:.2g} hours"
+    def wall(self, jobs: int) -> str:
+        """What that is for so many processes, if each has a processor of its own."""
+        return _duration(self.seconds / jobs)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def estimate(cells: Sequence[Cell], done: Iterable[Result] = ()) -> Estimate:

@@ -172,7 +172,8 @@ def show(table: pd.DataFrame, *, floors: Collection[str] = ()) -> Table:
         result.add_column(column, justify="left" if column == "method" else "right")
     line: Any
     for line in table.itertuples():
-        points = "-" if np.isnan(line.points) else f"{line.points:+.1f} [{line.low:+.1f}, {line.high:+.1f}]"
+        nothing = np.isnan(line.points) or line.Index == 0  # the first has none to itself
+        points = "-" if nothing else f"{line.points:+.1f} [{line.low:+.1f}, {line.high:+.1f}]"
         cells = [str(line.method), f"{line.mean_rank:.2f}", str(line.n_best), str(line.n_behind), points]
         result.add_row(*cells, style="dim" if line.method in floors else "")
     return result
