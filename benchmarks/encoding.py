@@ -2,7 +2,7 @@
 
 Run:     python benchmarks/encoding.py --out benchmarks/results/encoding.json
 Takes:   about five minutes on two idle cores.
-Expects: processor_ratio of each encoder about 1, bound_ratio of `overlap` below 1.3, again_ratio of `cache`
+Expects: processor_ratio of each encoder about 1, bound_ratio of `overlap` below 1.2, again_ratio of `cache`
          about .8 and first_ratio above .1; for 100,000 sounds as much memory as for 10,000, but for some
          hundred bytes a sound: its path, its key, its place in the index.
 
