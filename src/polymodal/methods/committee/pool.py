@@ -26,6 +26,8 @@ from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 from polymodal.batch import TaskKind
 
 MAX_SUBSETS = 31
+PRIOR_ROWS = 0.25
+"""How many rows the prior of the weights counts as."""
 
 
 @dataclass(frozen=True)
@@ -173,15 +175,15 @@ class Judged:
 
 
 def learn(judged: Judged, start: Weights) -> Weights:
-    """The weights of lowest mean loss under a Gaussian prior around equal weights that counts as one row."""
+    """The weights of lowest mean loss under a Gaussian prior around equal weights."""
     n_members, centre = len(start.theta), _flat(Weights.start(len(start.theta), judged.kind))
     free = (torch.arange(len(centre)) < n_members + 2) | (judged.joint is not None)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         leaf = torch.from_numpy(flat).requires_grad_()
         distance = torch.where(free, leaf - centre, 0.0)
-        loss = judged.mean_loss(_weights(leaf, judged.scores.dtype)) + distance.square().sum() / (
-            2 * max(len(judged.target), 1)
+        loss = judged.mean_loss(_weights(leaf, judged.scores.dtype)) + PRIOR_ROWS / 2 * (
+            distance.square().sum() / max(len(judged.target), 1)
         )
         loss.backward()
         assert leaf.grad is not None
