@@ -23,9 +23,7 @@ TABLES = {
         f'1,"Oh my God, he\u2019s lost it. He\u2019s totally lost it.",Phoebe,sadness,negative,0,0,{END}',
         f"1153,What?,Monica,surprise,negative,110,7,{END}",
     ],
-    "test_sent_emo.csv": [
-        f"1,Why do all you\u2019re mugs have numbers?,Mark,disgust,negative,0,0,{END}"
-    ],
+    "test_sent_emo.csv": [f"1,Why do all you\u2019re mugs have numbers?,Mark,disgust,negative,0,0,{END}"],
 }
 CLIPS = {
     "train_splits": ["dia0_utt0", "dia0_utt1", "dia125_utt3"],

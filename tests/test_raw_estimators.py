@@ -175,7 +175,7 @@ def test_cross_validation_keeps_the_folder(rows):
     floor = FLOORS["late_fusion"]({"poster": Image(), "title": Text()}, random_state=0)
     there = rows[rows.poster.notna()]
     scores = cross_val_score(floor, there, there.label, cv=2, scoring="accuracy")
-    assert scores.min() > 0.8
+    assert scores.min() > 0.7  # 0.5 by chance
 
 
 # ---- absence -----------------------------------------------------------------------------------------------
