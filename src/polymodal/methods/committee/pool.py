@@ -27,7 +27,7 @@ from polymodal.batch import TaskKind
 
 MAX_SUBSETS = 31
 PRIOR_ROWS = 0.25
-"""How many rows the prior of the weights counts as."""
+"""How many rows the prior of the members' weights counts as; that of the other numbers counts as one."""
 
 
 @dataclass(frozen=True)
@@ -178,18 +178,18 @@ def learn(judged: Judged, start: Weights) -> Weights:
     """The weights of lowest mean loss under a Gaussian prior around equal weights."""
     n_members, centre = len(start.theta), _flat(Weights.start(len(start.theta), judged.kind))
     free = (torch.arange(len(centre)) < n_members + 2) | (judged.joint is not None)
+    rows_of_prior = torch.where(torch.arange(len(centre)) < n_members, PRIOR_ROWS, 1.0)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         leaf = torch.from_numpy(flat).requires_grad_()
-        distance = torch.where(free, leaf - centre, 0.0)
-        loss = judged.mean_loss(_weights(leaf, judged.scores.dtype)) + PRIOR_ROWS / 2 * (
-            distance.square().sum() / max(len(judged.target), 1)
-        )
+        distance = torch.where(free, leaf - centre, 0.0).square() * rows_of_prior
+        penalty = distance.sum() / (2 * max(len(judged.target), 1))
+        loss = judged.mean_loss(_weights(leaf, judged.scores.dtype)) + penalty
         loss.backward()
         assert leaf.grad is not None
         return float(loss.detach()), torch.where(free, leaf.grad, 0.0).numpy()
 
-    bounds = [(-6.0, 6.0)] * n_members + [(-2.0, 2.0), (-4.0, 4.0), (0.0, 8.0), (0.0, 8.0)]
+    bounds = [(-3.0, 3.0)] * n_members + [(-2.0, 2.0), (-4.0, 4.0), (0.0, 8.0), (0.0, 8.0)]
     options = {"maxiter": 40, "ftol": 1e-5}
     found = minimize(
         objective, _flat(start).numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
