@@ -184,6 +184,14 @@ def test_bench_prints_a_table_and_writes_rows(command, tmp_path):
     assert {row["method"] for row in json.loads(out_file.read_text())} == {"majority", "late_fusion"}
 
 
+def test_bench_reads_a_variant_with_the_encoders_that_are_named(command, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("polymodal.bench.cells", lambda dataset, methods, **more: asked.update(more) or [])
+    command("bench", "fashion", "--variant", "attributes", "--encoder", "image=efficientnet_lite0")
+    assert asked["variant"] == "attributes"
+    assert asked["encoders"] == {"image": "efficientnet_lite0"}
+
+
 def test_options_lists_methods_floors_and_every_setting(command):
     code, out, _ = command("options")
     assert code == 0
@@ -259,6 +267,8 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path):
         (["bench", "mfeat", "--labels", "few"], "'few' came"),
         (["bench", "mfeat", "--methods", ","], "one of them is empty"),
         (["bench", "mfeat", "--methods", "robolt"], "'robolt' came"),
+        (["bench", "mfeat", "--variant", "half"], "'half' came"),
+        (["bench", "mfeat", "--encoder", "pix=tfidf"], "encoders are named for raw modalities"),
         (["options", "robolt"], "did you mean 'robult'"),
         (["fit", "--nonsense"], "--nonsense"),
         (["nonsense"], "nonsense"),

@@ -221,6 +221,11 @@ def bench(
     labels: Annotated[str, typer.Option(help="Shares of the labels that are kept, with commas.")] = "1.0",
     missing_train: Annotated[float, typer.Option(help="Share of the training inputs made absent.")] = 0.0,
     split: Annotated[str | None, typer.Option(help="A published split, or random.")] = None,
+    variant: Annotated[str | None, typer.Option(help="A variant of the data set.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=ENCODER of a raw modality; without one, the built-in encoder."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many: 0, 1, ...")] = 5,
     jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1,
     out: Annotated[
@@ -249,6 +254,8 @@ def bench(
         labels=[number_of("--labels", share) for share in words_of(labels) or []],
         missing_train=missing_train,
         split=split,
+        variant=variant,
+        encoders=settings_of(encoder, "encoder"),
         data=data,
     )
     if not chosen:
