@@ -333,6 +333,15 @@ def test_groups_stay_together():
     assert (folds_of(table(groups=np.zeros(100, int)), np.random.default_rng(0)) == -1).all()
 
 
+def test_groups_of_unlike_values_are_not_all_held_out_at_once():
+    values = [np.zeros((4, 2))]
+    target = np.array([[-3.0], [-1.0], [1.0], [3.0]])
+    rows = Rows(tuple(values), np.ones((4, 1), bool), target, np.array([0, 0, 1, 1]), "regression")
+    folds = folds_of(rows, np.random.default_rng(0))
+    assert set(folds[:2]) != set(folds[2:])
+    assert sorted(set(folds)) == [0, 1]
+
+
 def test_a_classs_only_row_is_never_held_out():
     rows = table(n=20)
     rows.target[:] = np.eye(3)[0]

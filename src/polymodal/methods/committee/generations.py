@@ -143,9 +143,10 @@ def _strata(target: np.ndarray, kind: TaskKind) -> np.ndarray:
 def _spread_groups(
     units: np.ndarray, strata: np.ndarray, n_folds: int, random: np.random.Generator
 ) -> np.ndarray:
-    """The fold of each group: large ones first, each to where the strata stay most even."""
-    counts = np.zeros((units.max() + 1, strata.max() + 1))
+    """The fold of each group: large ones first, each to where the strata, and all rows, stay most even."""
+    counts = np.zeros((units.max() + 1, strata.max() + 2))
     np.add.at(counts, (units, strata), 1)
+    counts[:, -1] = counts.sum(axis=1)  # groups without a stratum in common would all share a fold
     order = random.permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     filled, folds = np.zeros((n_folds, counts.shape[1])), np.empty(len(counts), dtype=np.int64)
