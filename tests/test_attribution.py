@@ -26,7 +26,6 @@ from polymodal.attribution import (
     shapley_of_metric,
     shapley_of_rows,
 )
-from polymodal.calibration import distinct
 from polymodal.evaluation import FusedBranches
 from polymodal.metrics import METRICS, accuracy, log_loss
 
@@ -213,19 +212,6 @@ def test_an_undefined_metric_is_nan():
     found = shapley_of_metric(fused, fused.names, np.zeros_like(y), "multiclass", METRICS["auroc"])
     assert np.isnan(found.values).all()
     assert np.isnan(found.errors).all()
-
-
-# ---- patterns ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n_modalities", [1, 6, 9, 64, 70])
-def test_distinct_patterns_are_numpys(n_modalities):
-    rng = np.random.default_rng(0)
-    presence = rng.random((200, n_modalities)) < 0.5
-    presence[::3] = presence[0]
-    found, which = distinct(presence)
-    assert len(found) == len(np.unique(presence, axis=0))
-    np.testing.assert_array_equal(found[which], presence)
 
 
 # ---- the loss of a row ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from polymodal.evaluation import (
     COLUMNS,
     aggregate,
     coverage,
+    distinct_patterns,
     late_fusion,
     missing_masks,
     missing_rate_curve,
@@ -325,3 +326,13 @@ def test_a_table_of_six_modalities_fits_80_columns_without_breaking_a_number():
     text = printed(pd.concat(tables), "log_loss", width=80)
     assert "…" not in text
     assert "mean" in text
+
+
+@pytest.mark.parametrize("n_modalities", [1, 6, 9, 64, 70])
+def test_distinct_patterns_are_numpys(n_modalities):
+    rng = np.random.default_rng(0)
+    presence = rng.random((200, n_modalities)) < 0.5
+    presence[::3] = presence[0]
+    found, which = distinct_patterns(presence)
+    assert len(found) == len(np.unique(presence, axis=0))
+    np.testing.assert_array_equal(found[which], presence)

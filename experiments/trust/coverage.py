@@ -32,7 +32,7 @@ from polymodal.bench import Cell, Result
 from polymodal.calibration import Temperatures, calibrated, fit_temperatures
 from polymodal.conformal import resplit_table
 from polymodal.data import missingness, readers
-from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.subsets import subset_predictions
 from polymodal.estimators.trust import BY_PATTERN, CALIBRATION_METRICS, COMMON, UNCALIBRATED
 from polymodal.evaluation import Predict, subset_report
 

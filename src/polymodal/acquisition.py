@@ -31,8 +31,8 @@ import pandas as pd
 from scipy.special import entr
 from sklearn.decomposition import PCA
 
-from polymodal.calibration import MIN_PROBABILITY, containing, distinct, patterns
-from polymodal.evaluation import FusedBranches, Predict, Subset
+from polymodal.calibration import MIN_PROBABILITY, containing, patterns
+from polymodal.evaluation import FusedBranches, Predict, Subset, distinct_patterns
 
 if TYPE_CHECKING:
     from polymodal.batch import TaskKind
@@ -316,7 +316,7 @@ def _learnable(presence: np.ndarray, names: Sequence[str]) -> list[Subset]:
     chosen = patterns(presence, names)
     if len(names) <= 8:
         return [subset for subset in chosen if len(subset) < len(names)]
-    found, which = distinct(presence)
+    found, which = distinct_patterns(presence)
     frequent = found[np.argsort(-np.bincount(which), kind="stable")[:MAX_PATTERNS]]
     wanted = {tuple(n for n, there in zip(names, pattern, strict=True) if there) for pattern in frequent}
     return [s for s in chosen if len(s) in (0, len(names) - 1) or (s in wanted and len(s) < len(names))]
@@ -357,7 +357,7 @@ def acquisition_table(
     """
     names = tuple(components)
     values, errors = (np.full(presence.shape, np.nan) for _ in range(2))
-    found, which = distinct(presence)
+    found, which = distinct_patterns(presence)
     for number, pattern in enumerate(found):
         rows = np.flatnonzero(which == number)
         subset = tuple(name for name, there in zip(names, pattern, strict=True) if there)

@@ -28,7 +28,7 @@ import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit, ndtri
 
-from polymodal.evaluation import OBSERVED, Predict, Subset, subsets
+from polymodal.evaluation import OBSERVED, Predict, Subset, distinct_patterns, subsets
 from polymodal.metrics import N_ECE_BINS, decide, decide_labels
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def patterns(presence: np.ndarray, names: Sequence[str]) -> list[Subset]:
     """
     chosen: dict[Subset, None] = dict.fromkeys([(), *subsets(names, limit=0)])
     if len(names) > 8:
-        found, which = distinct(presence)
+        found, which = distinct_patterns(presence)
         for pattern in found[np.argsort(-np.bincount(which), kind="stable")[:MAX_OCCURRING]]:
             chosen[_members(pattern, names)] = None
     return list(chosen)
@@ -84,7 +84,7 @@ def pattern_counts(presence: np.ndarray, names: Sequence[str]) -> dict[Subset, i
         presence: (n, M) bool.
         names: the modalities, in schema order.
     """
-    found, which = distinct(presence)
+    found, which = distinct_patterns(presence)
     counts = np.bincount(which, minlength=len(found))
     return {_members(found[k], names): int(counts[k]) for k in np.argsort(-counts, kind="stable")}
 
@@ -93,25 +93,11 @@ def by_pattern(
     presence: np.ndarray, names: Sequence[str], values: Callable[[Subset], Any], width: int
 ) -> np.ndarray:
     """(n, width): a value for each row, looked up once for each pattern that occurs."""
-    found, which = distinct(presence)
+    found, which = distinct_patterns(presence)
     looked_up = np.empty((len(found), width))
     for row, pattern in zip(looked_up, found, strict=True):
         row[:] = values(_members(pattern, names))
     return looked_up[which]
-
-
-def distinct(presence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The patterns that occur, (P, M) bool, and which of them each of n rows has, (n,).
-
-    Packed into one number a row: NumPy's unique of whole rows takes 30 times as long.
-    """
-    packed = np.packbits(presence, axis=1)
-    words = np.zeros((len(packed), 8 * -(-packed.shape[1] // 8)), dtype=np.uint8)
-    words[:, : packed.shape[1]] = packed
-    numbers = words.view(np.uint64)
-    keys, axis = (numbers[:, 0], None) if numbers.shape[1] == 1 else (numbers, 0)
-    _, first, which = np.unique(keys, axis=axis, return_index=True, return_inverse=True)
-    return presence[first], which.ravel()
 
 
 def containing(presence: np.ndarray, names: Sequence[str], subset: Subset) -> np.ndarray:

@@ -249,6 +249,20 @@ def missing_rate_curve(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def distinct_patterns(presence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The patterns that occur, (P, M) bool, and which of them each of n rows has, (n,).
+
+    Packed into one number a row: NumPy's unique of whole rows takes 30 times as long.
+    """
+    packed = np.packbits(presence, axis=1)
+    words = np.zeros((len(packed), 8 * -(-packed.shape[1] // 8)), dtype=np.uint8)
+    words[:, : packed.shape[1]] = packed
+    numbers = words.view(np.uint64)
+    keys, axis = (numbers[:, 0], None) if numbers.shape[1] == 1 else (numbers, 0)
+    _, first, which = np.unique(keys, axis=axis, return_index=True, return_inverse=True)
+    return presence[first], which.ravel()
+
+
 def missing_masks(presence: np.ndarray, rates: Sequence[float], seed: int) -> np.ndarray:
     """(R, n, M) bool: what remains at each rate; nested, and at least one modality of every row."""
     fate = np.where(presence, np.random.default_rng(seed).random(presence.shape), -1.0)
@@ -260,7 +274,7 @@ def _predict_masks(
     predict: Predict, masks: np.ndarray, names: Sequence[str], rows: np.ndarray
 ) -> list[np.ndarray]:
     """For each of (R, n, M) masks the (n, C) predictions of the rows, one call for each pattern."""
-    patterns, which = np.unique(masks.reshape(-1, masks.shape[2]), axis=0, return_inverse=True)
+    patterns, which = distinct_patterns(masks.reshape(-1, masks.shape[2]))
     which = which.reshape(masks.shape[:2])
     predictions: list[np.ndarray] = []
     for k, pattern in enumerate(patterns):

@@ -23,7 +23,7 @@ from polymodal.batch import TaskKind
 from polymodal.calibration import pattern_counts
 from polymodal.data import door
 from polymodal.estimators.information import LATENTS, modality_latents
-from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.subsets import subset_predictions
 from polymodal.evaluation import Predict, Subset
 from polymodal.metrics import decide, decide_labels
 

@@ -13,7 +13,7 @@ the trainer trains, the evaluation counts.
     settings.py  from these to a method's settings
     saving.py    a fitted estimator as a model directory
     loading.py   and back
-    report.py    every combination of modalities as a table, for estimators and floors
+    subsets.py   every combination of modalities as a table, for estimators and floors
     calibrated.py    calibration, prediction sets and intervals, abstention
     trust.py     how far a calibrated estimator can be trusted, as tables
     worth.py     what each input is worth: Shapley values, the worth of what is missing
@@ -26,10 +26,10 @@ from polymodal.estimators.loading import load
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
 from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
-from polymodal.estimators.report import subset_table
 from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.estimators.shell import ROWS_PER_CHUNK, to_batch
+from polymodal.estimators.subsets import subset_table
 from polymodal.estimators.trust import calibration_table, coverage_table, reliability_table, risk_table
 from polymodal.estimators.worth import acquisition_table, contribution_table, shapley_rows, shapley_table
 

@@ -26,7 +26,7 @@ from polymodal.calibration import Temperatures, calibrated, fit_temperatures
 from polymodal.conformal import Conformal, fit_conformal
 from polymodal.data import door
 from polymodal.errors import CalibrationWarning, ConfigError
-from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.subsets import subset_predictions
 from polymodal.estimators.worth import acquisition_table, learn_acquisition, shapley_rows
 
 if TYPE_CHECKING:

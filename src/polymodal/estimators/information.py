@@ -16,12 +16,10 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from polymodal import information
-from polymodal.calibration import calibrated
 from polymodal.data import door
 from polymodal.data.labels import Labels
 from polymodal.errors import ConfigError
-from polymodal.estimators.report import subset_predictions
-from polymodal.evaluation import Predict
+from polymodal.estimators.subsets import as_shown, subset_predictions
 from polymodal.information import MAX_ROWS, PARTS, Estimate
 from polymodal.methods.floors.views import to_matrices
 
@@ -178,7 +176,8 @@ def _from_predictions(estimator: Any, X: Any, labels: Labels, seed: int) -> Iter
             "information is read from probabilities of classes; a regressor predicts values; "
             "take source='features' or 'latents'"
         )
-    predict, presence = _predict_as_shown(estimator, X)
+    predict, presence = subset_predictions(estimator, X)
+    predict = cache(as_shown(estimator, predict, presence))
     names = list(estimator.modalities_)
     for i, j in combinations(range(len(names)), 2):
         index = np.flatnonzero(presence[:, i] & presence[:, j])
@@ -200,11 +199,3 @@ def _target_names(labels: Labels) -> list[str]:
 def _one_of(prediction: np.ndarray, label: int) -> np.ndarray:
     """(n, 2): probabilities that one label of (n, C) is not there, and that it is."""
     return np.column_stack([1.0 - prediction[:, label], prediction[:, label]])
-
-
-def _predict_as_shown(estimator: Any, X: Any) -> tuple[Predict, np.ndarray]:
-    """From a subset to (n, C), calibrated where the estimator is; and the presence (n, M)."""
-    predict, presence = subset_predictions(estimator, X)
-    if (known := getattr(estimator, "calibration_", None)) is not None:
-        predict = calibrated(predict, known.temperatures, presence)
-    return cache(predict), presence

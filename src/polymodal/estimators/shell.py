@@ -29,7 +29,7 @@ from polymodal.encoders.table import Encoders
 from polymodal.encoders.top import Top
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
-from polymodal.estimators.report import subset_table
+from polymodal.estimators.subsets import subset_table
 from polymodal.evaluation import Predict, Subset
 from polymodal.methods.base import Method
 from polymodal.methods.floors import FLOORS, Floor

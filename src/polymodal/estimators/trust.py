@@ -17,7 +17,7 @@ from polymodal.calibration import Temperatures
 from polymodal.data import door
 from polymodal.errors import ConfigError
 from polymodal.estimators.calibrated import Calibration
-from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.subsets import subset_predictions
 
 UNCALIBRATED, COMMON, BY_PATTERN = "uncalibrated", "one temperature", "temperature by pattern"
 CALIBRATION_METRICS = ("ece", "brier", "log_loss")

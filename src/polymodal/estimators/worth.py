@@ -17,10 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 from polymodal import acquisition, attribution, metrics
 from polymodal.acquisition import Acquisition
 from polymodal.attribution import Attribution
-from polymodal.calibration import MAX_ROWS, calibrated
+from polymodal.calibration import MAX_ROWS
 from polymodal.data import door
 from polymodal.errors import ConfigError
-from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.subsets import as_shown, subset_predictions
 from polymodal.evaluation import FusedBranches, Predict, late_fusion
 from polymodal.methods.floors.views import to_matrices
 
@@ -133,13 +133,9 @@ def shapley_table(
 
 
 def _predict_as_shown(estimator: Any, X: Any) -> tuple[Predict, np.ndarray]:
-    """From a subset to (n, C), calibrated where the estimator is; and the presence (n, M)."""
+    """From a subset to (n, C), and the presence (n, M); each subset is asked for once, so none is kept."""
     predict, presence = subset_predictions(estimator, X)
-    predict = getattr(predict, "__wrapped__", predict)  # each subset is asked for once: none is kept
-    known = getattr(estimator, "calibration_", None)
-    if known is None or known.temperatures.kind == "regression":
-        return predict, presence
-    return calibrated(predict, known.temperatures, presence), presence
+    return as_shown(estimator, getattr(predict, "__wrapped__", predict), presence), presence
 
 
 def _slices(n: int) -> Iterator[slice]:

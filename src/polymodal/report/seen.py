@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polymodal.calibration import calibrated
 from polymodal.data import door
-from polymodal.estimators.report import subset_predictions
+from polymodal.estimators.subsets import as_shown, subset_predictions
 from polymodal.evaluation import Predict, Subset, subsets
 from polymodal.metrics import DEFAULT_METRICS, METRICS, Metric
 
@@ -121,7 +120,7 @@ def look(model: Any, X: Any, y: Any, *, dataset: str = "") -> Seen:
         names=tuple(model.modalities_),
         presence=presence,
         raw=raw,
-        predict=_as_shown(model, raw, presence),
+        predict=_kept_as_shown(model, raw, presence),
         floors={name: subset_predictions(floor, X)[0] for name, floor in model.floors_.items()},
         everything=everything,
         all_y=y,
@@ -143,11 +142,10 @@ def _drawn(rows: np.ndarray, model: Any, kind: str) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
-def _as_shown(model: Any, raw: Predict, presence: np.ndarray) -> Predict:
-    known = getattr(model, "calibration_", None)
-    if known is None or known.temperatures.kind == "regression":
-        return raw
-    shown = calibrated(raw, known.temperatures, presence)
+def _kept_as_shown(model: Any, raw: Predict, presence: np.ndarray) -> Predict:
+    shown = as_shown(model, raw, presence)
+    if shown is raw:
+        return raw  # which keeps what it has found
 
     @cache
     def predict(subset: Subset) -> np.ndarray:

@@ -51,8 +51,7 @@ def subset_table(
     rows = np.flatnonzero(truth.labelled)
     X = X if len(rows) == len(truth.labelled) else door.take(X, rows)
     predict, presence = subset_predictions(estimator, X)
-    if (calibration := getattr(estimator, "calibration_", None)) is not None:
-        predict = cache(calibrated(predict, calibration.temperatures, presence))
+    predict = cache(as_shown(estimator, predict, presence))
     rows_seen = (predict, presence, tuple(estimator.modalities_), truth.values[rows], truth.kind)
     run: dict[str, Any] = {"dataset": dataset, "method": method, "seed": seed, "labels": labels}
     if combinations:
@@ -91,3 +90,17 @@ def subset_predictions(estimator: Any, X: Any) -> tuple[evaluation.Predict, np.n
         return estimator.prediction(door.restrict(X, schema, names))
 
     return cache(predict), presence
+
+
+def as_shown(estimator: Any, predict: evaluation.Predict, presence: np.ndarray) -> evaluation.Predict:
+    """What a fitted estimator or floor shows its users of rows: calibrated, where it has been calibrated.
+
+    Args:
+        estimator: a fitted estimator or floor.
+        predict: from a subset to its uncalibrated (n, C) predictions.
+        presence: (n, M) bool of the same rows.
+    """
+    known = getattr(estimator, "calibration_", None)
+    if known is None or known.temperatures.kind == "regression":  # a value stays what it is
+        return predict
+    return calibrated(predict, known.temperatures, presence)
