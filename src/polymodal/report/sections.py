@@ -48,6 +48,8 @@ TITLES = {
 METHOD, REFERENCE = "c1", "c8"
 BAR = 130.0
 """Width of a bar in the table of combinations."""
+LEAST_SHADED = 0.2
+"""Part of the largest figure that the shades of bars span, at least: trifles are not to look like much."""
 MAX_NAMED = 12
 """Groups of a map that are named in it."""
 PARTS = {
@@ -170,7 +172,10 @@ def combinations(facts: Facts) -> list[str]:
             figure("By number of inputs", by_size, "A dot is a combination; lines join their means.", key),
             table(frame, columns, "Every combination"),
         ),
-        note(f"A filled dot is an input that is there; the longer a bar, the higher the figure.{marks}"),
+        note(
+            "A filled dot is an input that is there. The longer a bar, the higher the figure; the darker, "
+            f"the nearer to the best combination.{marks}"
+        ),
     ]
 
 
@@ -180,13 +185,13 @@ def _bars(facts: Facts, frame: pd.DataFrame) -> list[tuple[float, str]]:
     ends = [v for v in [*values, *frame["best_floor"]] if math.isfinite(v)] or [1.0]
     scale = Scale(min(0.0, *ends), max(0.0, *ends) or 1.0, 2.0, BAR)
     finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
-    low, span = finite.min(), np.ptp(finite) or 1.0
-    sign = METRICS[facts.metric].greater_is_better
+    best = finite.max() if METRICS[facts.metric].greater_is_better else finite.min()
+    span = max(np.ptp(finite), LEAST_SHADED * max(map(abs, ends))) or 1.0
     found = []
     for value, floor, beaten in zip(values, frame["best_floor"], frame["beaten"], strict=True):
-        heat = (value - low) / span if math.isfinite(value) else 0.0
+        heat = 1 - abs(value - best) / span if math.isfinite(value) else 0.0
         said = f"{words.figure(facts.metric, value)}, best floor {words.figure(facts.metric, floor)}"
-        drawn = charts.bar(value, floor, scale, heat if sign else 1 - heat, beaten=bool(beaten), said=said)
+        drawn = charts.bar(value, floor, scale, heat, beaten=bool(beaten), said=said)
         found.append((value, f"{drawn}<b>{escape(_bare(facts.metric, value))}</b>"))
     return found
 
