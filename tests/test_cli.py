@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from polymodal import cli, demo
 from polymodal.cli import asked
 from polymodal.cli.tables import labels_of
+from polymodal.cli.verbs import app
 from polymodal.data import tables
+from polymodal.encoders.filling import Filled
 from polymodal.errors import ConfigError, DataError
+from polymodal.evaluation import COLUMNS
 
 
 @pytest.fixture
@@ -221,6 +225,49 @@ def test_demo_judges_by_its_figures():
         "Mean over 3 combinations: robult 0.900, best floor late_fusion 0.800; no floor beats the method."
     )
     assert demo.verdict(table(0.95))[0].endswith("late_fusion 0.950; the floor beats the method.")
+
+
+AS_JSON = {
+    "demo": "--out {}/demo",
+    "fit": "ROWS --target label --out {}/m --tabular age,site --epochs 1",
+    "encode": "{}/texts.csv --text note --encoder text=words",
+    "predict": "MODEL ROWS --out {}/p.csv",
+    "evaluate": "MODEL ROWS --target label",
+    "bench": "mfeat --methods majority --seeds 1",
+    "explain": "MODEL ROWS --out {}/e",
+    "info": "MODEL",
+    "options": "robult",
+    "doctor": "",
+    "report": "MODEL ROWS --target label --out {}/r.html",
+    "data list": "",
+    "data info": "htad",
+    "data check": "mmimdb {}",
+}
+
+
+def verbs(group):
+    """Names of all verbs, those of groups with their group."""
+    for name, verb in group.commands.items():
+        below = getattr(verb, "commands", None)
+        yield from [name] if below is None else (f"{name} {own}" for own in below)
+
+
+def test_every_verb_has_a_call_for_json():
+    assert set(AS_JSON) == set(verbs(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("verb", AS_JSON)
+def test_every_verb_prints_json_and_nothing_else(command, model, rows_csv, tmp_path, monkeypatch, verb):
+    figures = pd.DataFrame([("d", "m", 0, 1.0, "a", "accuracy", np.nan)], columns=COLUMNS)
+    monkeypatch.setattr("polymodal.demo.run", lambda out, show: show("words") or figures)
+    shares = pd.DataFrame({"modality": ["a"], "uni": [np.nan]})
+    monkeypatch.setattr("polymodal.explanation.write", lambda *_, **__: (shares, ["x.png"]))
+    monkeypatch.setattr("polymodal.encoders.filling.fill", lambda *_, **__: {"text": Filled("e", 1, 0, 2)})
+    (tmp_path / "texts.csv").write_text("note\nsome words\n")
+    words = AS_JSON[verb].replace("MODEL", str(model)).replace("ROWS", str(rows_csv)).format(tmp_path)
+    code, out, _ = command(*verb.split(), *words.split(), "--json")
+    assert code == (1 if verb == "data check" else 0)
+    assert json.loads(out, parse_constant=pytest.fail)
 
 
 @pytest.mark.slow

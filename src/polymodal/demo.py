@@ -33,12 +33,15 @@ MAX_JOBS = 4
 Show = Callable[[Any], None]
 
 
-def run(out: Path, show: Show) -> None:
+def run(out: Path, show: Show) -> pd.DataFrame:
     """Train, evaluate, and write the model of the first seed, ``results.json`` and ``robustness.png``.
 
     Args:
         out: folder to write; an earlier demo in it is replaced.
         show: prints text or a table.
+
+    Returns:
+        The tidy rows of all figures.
     """
     from polymodal import plots
 
@@ -59,6 +62,7 @@ def run(out: Path, show: Show) -> None:
     show(evaluation.show(table, METRIC, floors=FLOORS))
     for line in [*verdict(table), "", *_next(out)]:
         show(line)
+    return table
 
 
 def verdict(table: pd.DataFrame, *, method: str = METHOD, metric: str = METRIC) -> list[str]:

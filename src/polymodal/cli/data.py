@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polymodal.cli.shown import print_pairs, print_table
+from polymodal.cli.shown import AsJson, print_json, print_pairs, print_table
 from polymodal.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ Name = Annotated[str, typer.Argument(help="See: polymodal data list.", show_defa
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Folder of data sets. [default: $POLYMODAL_DATA]")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -37,7 +35,7 @@ def list_(data: DataFolder = None, as_json: AsJson = False) -> None:
         for name in readers.available()
     ]
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     columns = ("name", "task", "modalities", "n_rows", "licence")
     print_table(columns, [[_words(fact[column]) for column in columns] for fact in facts])
@@ -51,7 +49,7 @@ def info(name: Name, data: DataFolder = None, as_json: AsJson = False) -> None:
 
     facts = _published(public.get(name)) if name in public.names() else _read(readers.load(name, data))
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
         print_pairs({fact: _words(value) for fact, value in facts.items() if value})
 
@@ -76,7 +74,7 @@ def check(
     is_right = all(finding.is_right for finding in found)
     if as_json:
         findings = [{"is_right": finding.is_right, "what": finding.what} for finding in found]
-        _print_json({"name": name, "folder": str(folder), "is_right": is_right, "findings": findings})
+        print_json({"name": name, "folder": str(folder), "is_right": is_right, "findings": findings})
     else:
         for finding in found:
             print(f"{'right' if finding.is_right else 'WRONG'}  {finding.what}")
@@ -143,7 +141,3 @@ def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(value)
     return f"{value:,}" if isinstance(value, int) else value or "-"
-
-
-def _print_json(facts: Any) -> None:
-    print(json.dumps(facts, indent=1, ensure_ascii=False))

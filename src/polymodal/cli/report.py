@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.shown import put
+from polymodal.cli.shown import AsJson, print_json, put
 from polymodal.cli.tables import labels_of, read_rows, target_column
 from polymodal.cli.verbs import ModelDirectory, Table, app
 
@@ -18,11 +18,9 @@ def report(
     table: Table,
     target: Annotated[str, typer.Option(help="Column with the true labels.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON instead.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write one page about a model: every combination of inputs, their worth, trust, health, data."""
-    import json
-
     from sklearn.base import is_regressor
 
     from polymodal import estimators
@@ -34,7 +32,7 @@ def report(
     facts = reports.gather(fitted, rows, y, dataset=table.stem, progress=True)
     reports.write(facts, out)
     if as_json:
-        print(json.dumps(facts.as_json(), allow_nan=False))
+        print_json(facts.as_json())
         return
     put(reports.show(facts))
     print(f"Written to {out}")

@@ -1,16 +1,21 @@
-"""What is shown: pairs, tables, warnings."""
+"""What is shown: pairs, tables, JSON, warnings."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WIDTH = 160
 """Columns of a table that is printed into a file or a pipe."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
 def described_model(config: Mapping[str, Any]) -> dict[str, str]:
@@ -114,6 +119,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     put(table)
+
+
+def print_json(facts: Any) -> None:
+    """Plain values as JSON, for another program."""
+    print(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def warn_once() -> Callable[..., None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from polymodal.cli.shown import put, warn
+from polymodal.cli.shown import print_json, put, warn
 
 
 def run(
@@ -18,6 +18,7 @@ def run(
     methods: Sequence[str] | None,
     data: Path | None,
     jobs: int,
+    as_json: bool,
 ) -> None:
     """Run a suite's cells that are not done yet, and show the ranked table; exit code 1 if a cell failed."""
     from polymodal import bench, suite
@@ -34,7 +35,11 @@ def run(
     results = suite.run(chosen, out, methods=methods, data=data, jobs=jobs, command=command)
     names = list(dict.fromkeys(result.cell.name for result in results))
     blocks, _ = suite.blocks(suite.to_table(results), methods=names)
-    put(suite.show(suite.ranked(blocks, names), floors=floors.FLOORS))
+    table = suite.ranked(blocks, names)
+    if as_json:
+        print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+    else:
+        put(suite.show(table, floors=floors.FLOORS))
     for warning in bench.said(results):
         warn(warning)
     failed = [result for result in results if "failed" in result.record]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,13 @@ import typer
 
 from polymodal.cli.asked import KINDS, columns_of, number_of, read_config, settings_of, without_none, words_of
 from polymodal.cli.shown import (
+    AsJson,
     counted_numbers,
     described_model,
     documented_fields,
     documented_parameters,
     first_line,
+    print_json,
     print_pairs,
     put,
     warn,
@@ -49,11 +52,14 @@ ModelDirectory = Annotated[Path, typer.Argument(help="What fit wrote.", show_def
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("polymodal-demo"),
+    as_json: AsJson = False,
 ) -> None:
     """Train Robult on bundled data, beside simple floors."""
-    from polymodal import demo
+    from polymodal import bench, demo
 
-    demo.run(out, put)
+    table = demo.run(out, (lambda _: None) if as_json else put)
+    if as_json:
+        print_json(bench.to_rows(table))
 
 
 @app.command()
@@ -102,6 +108,7 @@ def fit(
     config: Annotated[
         Path | None, typer.Option(help="JSON or TOML file with these options by name; options given win.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model on a table with gaps, and save it."""
     given = (tabular, vector, series, text, image, audio, video)
@@ -124,6 +131,10 @@ def fit(
             raise ConfigError(f"fit needs {needed}; none came; give it on the command line or in --config")
     model, n_labelled, n = trained(asked)
     model.save(asked["out"])
+    facts = {"out": str(asked["out"]), "method": model.method, "n_rows": n, "n_labelled": n_labelled}
+    if as_json:
+        print_json(facts | {"stopping_rule": model.stopping_rule_})
+        return
     print(
         f"{asked['out']}: {model.method} on {n} rows, {n_labelled} of them labelled; {model.stopping_rule_}"
     )
@@ -144,6 +155,7 @@ def encode(
     workers: Annotated[
         int | None, typer.Option(help="Threads that decode. [default: one a processor]", min=1)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Encode a table into the cache ($POLYMODAL_CACHE); what is there is passed over."""
     from polymodal.encoders.filling import fill
@@ -159,6 +171,9 @@ def encode(
         filled = fill(
             rows, modalities, n_workers=workers, step=lambda n: shown.step(lambda: f"{shown.done} cells", n)
         )
+    if as_json:
+        print_json({name: asdict(own) for name, own in filled.items()})
+        return
     for name, own in filled.items():
         unreadable = f", {own.n_corrupt} cannot be read" if own.n_corrupt else ""
         print(f"{name}: {own.n_cells} cells by {own.encoder}, width {own.width}{unreadable}")
@@ -169,13 +184,17 @@ def predict(
     model: ModelDirectory,
     table: Table,
     out: Annotated[Path, typer.Option(help="CSV, JSON lines or Parquet file to write.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Predict every row of a table from whatever it has."""
     from polymodal import estimators
     from polymodal.data import tables
 
     fitted = estimators.load(model)
-    tables.write(predicted(fitted, read_rows(table, fitted.modalities_)), out)
+    found = predicted(fitted, read_rows(table, fitted.modalities_))
+    tables.write(found, out)
+    if as_json:
+        print_json({"out": str(out), "n_rows": len(found)})
 
 
 @app.command()
@@ -185,6 +204,7 @@ def evaluate(
     target: Annotated[str, typer.Option(help="Column with the true labels.", show_default=False)],
     metrics: Annotated[str | None, typer.Option(help="Names of metrics, with commas.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for the rows of the table.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on every combination of modalities."""
     from sklearn.base import is_regressor
@@ -202,7 +222,10 @@ def evaluate(
     report = fitted.subset_report(rows, y, metrics=words_of(metrics), dataset=table.stem)
     if out is not None:
         bench.write_json(out, bench.to_rows(report))
-    put(evaluation.show(report, floors=fitted.floors_))
+    if as_json:
+        print_json(bench.to_rows(report))
+    else:
+        put(evaluation.show(report, floors=fitted.floors_))
 
 
 @app.command()
@@ -232,6 +255,7 @@ def bench(
         Path | None,
         typer.Option(help="JSON file for the rows; a run cut off goes on from it. [suite: suite-NAME.json]"),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare methods and floors on the same splits and seeds."""
     from polymodal import bench, evaluation
@@ -244,7 +268,7 @@ def bench(
         )
     if suite is not None:
         named = None if methods == "default" else words_of(methods)
-        suites.run(suite, out, methods=named, data=data, jobs=jobs)
+        suites.run(suite, out, methods=named, data=data, jobs=jobs, as_json=as_json)
         return
     assert dataset is not None
     chosen = bench.cells(
@@ -264,7 +288,11 @@ def bench(
         )
     command = shlex.join(["polymodal", *sys.argv[1:]])
     results = bench.run(chosen, data=data, jobs=jobs, out=out, command=command)
-    put(evaluation.show(bench.to_table(results), floors=floors.FLOORS))
+    table = bench.to_table(results)
+    if as_json:
+        print_json(bench.to_rows(table))
+    else:
+        put(evaluation.show(table, floors=floors.FLOORS))
     for warning in bench.said(results):
         warn(warning)
 
@@ -274,6 +302,7 @@ def explain(
     model: ModelDirectory,
     table: Table,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("explain"),
+    as_json: AsJson = False,
 ) -> None:
     """Show what each modality tells alone and with others; for methods with a partition, such as pgm."""
     from polymodal import estimators, explanation
@@ -281,40 +310,55 @@ def explain(
     fitted = estimators.load(model)
     rows = read_rows(table, fitted.modalities_)
     found, written = explanation.write(fitted, rows, out, dataset=table.stem)
+    if as_json:
+        partition = found.astype(object).where(found.notna(), None).to_dict("records")
+        print_json({"partition": partition, "out": str(out), "files": written})
+        return
     put(explanation.show(found))
     print(f"Written to {out}: {', '.join(written)}")
 
 
 @app.command()
-def info(model: ModelDirectory) -> None:
+def info(model: ModelDirectory, as_json: AsJson = False) -> None:
     """Say what is in a model directory."""
     from polymodal import checkpoint
 
     saved = checkpoint.load_directory(model)
-    print_pairs(described_model(saved.config) | {"numbers": counted_numbers(saved.tensors)})
+    facts = described_model(saved.config) | {"numbers": counted_numbers(saved.tensors)}
+    (print_json if as_json else print_pairs)(facts)
 
 
 @app.command()
 def options(
     method: Annotated[str | None, typer.Argument(help="A method; without one, all are listed.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the methods, or the settings of one."""
     from polymodal import methods
     from polymodal.methods import floors
 
     if method is None:
-        print_pairs({name: first_line(methods.get(name)) for name in methods.METHODS}, "methods")
-        print_pairs({name: first_line(floor) for name, floor in floors.FLOORS.items()}, "floors, for bench")
-        return
-    from polymodal.estimators import MethodClassifier
+        shown = {
+            "methods": {name: first_line(methods.get(name)) for name in methods.METHODS},
+            "floors": {name: first_line(floor) for name, floor in floors.FLOORS.items()},
+        }
+    else:
+        from polymodal.estimators import MethodClassifier
 
-    print_pairs(documented_fields(methods.get(method).Config), f"{method}: --set NAME=VALUE")
-    print_pairs(documented_parameters(MethodClassifier), "training: --set NAME=VALUE")
+        shown = {
+            method: documented_fields(methods.get(method).Config),
+            "training": documented_parameters(MethodClassifier),
+        }
+    if as_json:
+        print_json(shown)
+        return
+    for name, pairs in shown.items():
+        print_pairs(pairs, name if method is None else f"{name}: --set NAME=VALUE")
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show versions, devices and extras."""
     from polymodal import doctor
 
-    print_pairs(doctor.examine())
+    (print_json if as_json else print_pairs)(doctor.examine())
