@@ -19,7 +19,7 @@ from polymodal.methods.committee.generations import Rows, aligned, entropy, fold
 from polymodal.methods.committee.linear import Directions, fit_linear
 from polymodal.methods.committee.members import N_MEMBERS, forest_scores, linear_scores
 from polymodal.methods.committee.method import Committee, CommitteeConfig, summarise
-from polymodal.methods.committee.pool import Judged, Weights, chosen_subsets, loss_of, pooled
+from polymodal.methods.committee.pool import Judged, Weights, chosen_subsets, loss_of, opinions, pooled
 from polymodal.methods.floors.views import to_matrices
 
 SMALL = CommitteeConfig(n_trees=10, n_trees_judged=6, n_generations=2)
@@ -221,46 +221,58 @@ def test_sequences_are_summarised_as_for_the_floors():
 # ---- the pool ----------------------------------------------------------------------------------------------
 
 
-def dull_pool(scores, subset, owner, weights):
+def dull_pool(scores, subset, weights):
     """One row by loops, in float64."""
-    chosen = [e for e, m in enumerate(owner) if m in subset]
-    w = np.exp([float(weights.theta[e]) for e in chosen])
-    w /= w.sum()
-    mean = sum(share * scores[e].double().numpy() for share, e in zip(w, chosen, strict=True))
+    scores = scores.double().numpy().reshape(*weights.theta.shape, -1)
+    said = []
+    for m in sorted(subset):
+        v = np.exp(weights.theta[m].double().numpy())
+        own = sum(share * score for share, score in zip(v / v.sum(), scores[m], strict=True))
+        said.append(np.exp(float(weights.temper[m])) * own)
+    if len(said) == 1:
+        return said[0]
+    w = np.exp([float(weights.alpha[m]) for m in sorted(subset)])
     a0, a1 = weights.sharpness.tolist()
+    mean = sum(share * own for share, own in zip(w / w.sum(), said, strict=True))
     return mean * len(subset) ** a0 * np.exp(a1)
 
 
 def judged_rows(kind="multiclass", n=40, n_outputs=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    owner = torch.arange(3).repeat_interleave(2)
     y = torch.randint(n_outputs, (n,), generator=generator)
     target = torch.nn.functional.one_hot(y, n_outputs).float()
     noise = torch.randn(n, 6, n_outputs, generator=generator)
     strength = torch.tensor([3.0, 1.0, 1.0, 0.0, 0.0, 0.0])[:, None]
     scores = (strength * target.unsqueeze(1) + noise).log_softmax(2)
     presence = torch.rand(n, 3, generator=generator) < 0.8
-    return Judged(scores, None, target, presence, owner, chosen_subsets(3, np.random.default_rng(0)), kind)
+    return Judged(scores, None, target, presence, chosen_subsets(3, np.random.default_rng(0)), kind)
 
 
 def test_the_pool_is_its_formula():
     judged = judged_rows()
-    weights = Weights(torch.randn(6), torch.tensor([0.7, -0.3]), torch.tensor([1.0, 0.0]))
+    weights = Weights(
+        torch.randn(3, 2),
+        torch.randn(3),
+        torch.randn(3),
+        torch.tensor([0.7, -0.3]),
+        torch.tensor([1.0, 0.0]),
+    )
     subsets = [set(np.flatnonzero(row)) for row in judged.subsets.numpy()]
-    present = torch.ones(40, len(subsets), 3, dtype=torch.bool) & judged.subsets
-    z = pooled(judged.scores, present[:, :, judged.owner], present.sum(2), weights)
+    everything = torch.ones(40, 3, dtype=torch.bool)
+    present = everything.unsqueeze(1) & judged.subsets
+    z = pooled(opinions(judged.scores, everything, weights), present, weights)
     for row, (s, subset) in itertools.product(range(3), enumerate(subsets)):
-        expected = dull_pool(judged.scores[row], subset, judged.owner.tolist(), weights)
+        expected = dull_pool(judged.scores[row], subset, weights)
         np.testing.assert_allclose(z[row, s], expected, atol=1e-5)
 
 
 def test_what_is_absent_is_not_pooled():
     judged = judged_rows()
-    weights = Weights.start(6, "multiclass")
+    weights = Weights.start(3, 2, "multiclass")
     expected, counted = judged.losses(weights)
     scores = judged.scores.clone()
-    scores[~judged.presence[:, judged.owner]] = torch.nan
-    spoilt = Judged(scores, None, judged.target, judged.presence, judged.owner, judged.subsets, judged.kind)
+    scores[~judged.presence.repeat_interleave(2, dim=1)] = torch.nan
+    spoilt = Judged(scores, None, judged.target, judged.presence, judged.subsets, judged.kind)
     found, _ = spoilt.losses(weights)
     assert torch.equal(found, expected)
     assert torch.equal(counted, (judged.presence.unsqueeze(1) & judged.subsets).any(2))
@@ -268,15 +280,16 @@ def test_what_is_absent_is_not_pooled():
 
 def test_learning_lowers_the_loss_and_finds_the_useful_members():
     judged = judged_rows(n=400)
-    start = Weights.start(6, "multiclass")
+    start = Weights.start(3, 2, "multiclass")
     weights = pool.learn(judged, start)
     assert judged.mean_loss(weights) < judged.mean_loss(start) - 0.05
-    assert weights.theta[0] > weights.theta[1] + 1
+    assert weights.theta[0, 0] > weights.theta[0, 1] + 0.5
+    assert weights.alpha[0] > weights.alpha[2] + 1
     assert weights.joint.tolist() == [1, 0]
 
 
 def test_one_row_moves_the_weights_little():
-    weights = pool.learn(judged_rows(n=1), Weights.start(6, "multiclass"))
+    weights = pool.learn(judged_rows(n=1), Weights.start(3, 2, "multiclass"))
     assert weights.theta.abs().max() < 1
 
 
@@ -387,7 +400,7 @@ def test_a_folds_labels_change_nothing_that_judges_them():
     for data in (rows, other):
         _, turned = generations.turned_rows(data, np.random.default_rng(0))
         teams = generations.teams_of(data, folds, 5, 5, np.random.default_rng(0))
-        team, start = teams[2], Weights.start(2 * N_MEMBERS, "multiclass")
+        team, start = teams[2], Weights.start(2, N_MEMBERS, "multiclass")
         team.branches = generations.branches_of(
             data, turned, team, generations.lesson_of(data, team, None), 0
         )
@@ -462,7 +475,7 @@ def test_a_modality_of_noise_gets_little_weight():
     batch = Batch({"good": good, "noise": noise}, presence, y=y, labelled=known)
     method = Committee(inputs, Task("multiclass", 2), SMALL)
     method.learn(batch, seed=0)
-    weight = method.theta.softmax(0).reshape(2, N_MEMBERS).sum(1)
+    weight = method.alpha.softmax(0)
     assert weight[0] > 2 * weight[1]
 
 

@@ -261,11 +261,10 @@ def taught_by(
         trust: the share of the spread of values that it explains.
     """
     presence = torch.from_numpy(rows.presence[team.free])
-    scores = team_scores(rows, turned, team, team.free)
-    members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
-    n_present = presence.sum(1, keepdim=True)
-    z = pool.pooled(scores, members, n_present, weights)
+    said_alone = pool.opinions(team_scores(rows, turned, team, team.free), presence, weights)
+    z = pool.pooled(said_alone, presence.unsqueeze(1), weights)
     if team.joint is not None:
+        n_present = presence.sum(1, keepdim=True)
         joint = joint_scores(rows, team, team.free, torch.ones(1, presence.shape[1], dtype=torch.bool))
         z = pool.mixed(z, joint, n_present, weights)
     z = z[:, 0]
@@ -341,8 +340,7 @@ class Verdict:
 
 def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets: Tensor) -> Verdict:
     """Weigh the members by what the fold teams say of their own folds."""
-    n_modalities = len(rows.values)
-    start = Weights.start(n_modalities * N_MEMBERS, rows.kind)
+    start = Weights.start(len(rows.values), N_MEMBERS, rows.kind)
     held = np.concatenate([team.held for team in teams])
     if len(held) == 0:
         return Verdict((start,) * len(teams), math.nan, 1.0)
@@ -355,7 +353,6 @@ def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets
         joint=joint,
         target=torch.from_numpy(rows.target[held]).float(),
         presence=torch.from_numpy(rows.presence[held]),
-        owner=torch.arange(n_modalities).repeat_interleave(N_MEMBERS),
         subsets=subsets,
         kind=rows.kind,
     )

@@ -9,7 +9,7 @@ Letters: B rows, M modalities, T steps, d width, E members of a modality, C outp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +30,7 @@ from polymodal.methods.committee.members import (
     forest_scores,
     linear_scores,
 )
-from polymodal.methods.committee.pool import Weights, mixed, pooled
+from polymodal.methods.committee.pool import Weights, mixed, opinions, pooled
 
 MOST_SPREADS = 8.0
 """A column's standardised values are held within this many standard deviations."""
@@ -52,6 +52,9 @@ class CommitteeConfig:
         judge_number(self, "n_trees_judged", least=1, whole=True)
         judge_number(self, "n_generations", least=0, whole=True)
 
+
+WEIGHTS = tuple(field.name for field in fields(Weights))
+"""Names of the pool's numbers, which are kept as buffers."""
 
 # ---- what members read -------------------------------------------------------------------------------------
 
@@ -158,6 +161,8 @@ class Committee(Method):
     config: CommitteeConfig
 
     theta: Tensor
+    temper: Tensor
+    alpha: Tensor
     sharpness: Tensor
     joint: Tensor
     joint_shares: Tensor
@@ -170,8 +175,8 @@ class Committee(Method):
         width = sum(columns_of(source) for source in self.inputs)
         self.joint_forest = Forest(width, task.n_outputs)  # without trees where it was not worth a pass
         self.register_buffer("joint_shares", torch.full((task.n_outputs,), 1.0 / task.n_outputs))
-        start = Weights.start(N_MEMBERS * len(self.inputs), task.kind)
-        for name in ("theta", "sharpness", "joint"):
+        start = Weights.start(len(self.inputs), N_MEMBERS, task.kind)
+        for name in WEIGHTS:
             self.register_buffer(name, getattr(start, name))
 
     # ---- learning ----
@@ -236,7 +241,7 @@ class Committee(Method):
         if learnt.joint is not None:
             self.joint_forest.take(learnt.joint.forest)
             self.joint_shares.copy_(torch.from_numpy(learnt.joint.shares))
-        for name in ("theta", "sharpness", "joint"):
+        for name in WEIGHTS:
             getattr(self, name).copy_(getattr(learnt.weights, name))
 
     # ---- predicting ----
@@ -250,7 +255,7 @@ class Committee(Method):
     def forward(self, batch: Batch) -> Output:
         """Ask every member of what a row has, and pool what they say."""
         read = self.read(batch)
-        alone = self._alone(read["scores"], batch.presence)
+        alone = opinions(read["scores"], batch.presence, self.weights)
         branches = torch.where(batch.presence.unsqueeze(2), self.to_prediction(alone), torch.nan)
         prediction = self.predict_from(read, batch.presence)
         return Output(prediction, branches, {"shared": alone.flatten(1), "opinions": alone})
@@ -275,8 +280,7 @@ class Committee(Method):
     def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
         """(B, C): the pool of what the present modalities' members say; the prior without any."""
         n_present = presence.sum(1, keepdim=True)
-        members = presence.repeat_interleave(N_MEMBERS, dim=1).unsqueeze(1)
-        z = pooled(read["scores"], members, n_present, self.weights)
+        z = pooled(opinions(read["scores"], presence, self.weights), presence.unsqueeze(1), self.weights)
         if self.joint_forest.n_trees:
             z = mixed(z, self._joint_scores(read["columns"], presence).unsqueeze(1), n_present, self.weights)
         return torch.where(n_present > 0, self.to_prediction(z[:, 0]), self.prior)
@@ -290,13 +294,6 @@ class Committee(Method):
         scores[here] = forest_scores(self.joint_forest(seen), self.joint_shares, self.task.kind)
         return scores
 
-    def _alone(self, scores: Tensor, presence: Tensor) -> Tensor:
-        """(B, M, C): each modality's own pool, zeros where absent."""
-        own = torch.eye(presence.shape[1], dtype=torch.bool, device=presence.device)
-        single = presence.unsqueeze(1) & own
-        members = single.repeat_interleave(N_MEMBERS, dim=2)
-        return pooled(scores, members, single.sum(2), self.weights)
-
     @property
     def own(self) -> tuple[BranchMembers, ...]:
         """The members of each modality."""
@@ -305,4 +302,4 @@ class Committee(Method):
     @property
     def weights(self) -> Weights:
         """Of the pool."""
-        return Weights(self.theta, self.sharpness, self.joint)
+        return Weights(*(getattr(self, name) for name in WEIGHTS))

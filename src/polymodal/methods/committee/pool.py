@@ -1,19 +1,26 @@
 """The committee's pool: members' scores of one row, for any part of its modalities, as one prediction.
 
-A score is a log probability of a class, a log odds of a label, or a standardised value. The pool of a subset
-S of modalities is
+A score is a log probability of a class, a log odds of a label, or a standardised value. A modality's opinion
+is a weighted geometric mean of its members' probabilities, tempered:
 
-    z_S = |S|^a0 exp(a1) sum_e w_e score_e,    w_e = exp(theta_e) / sum over the members of S of exp(theta),
+    o_m = exp(t_m) sum_e v_e score_e,    v_e = exp(theta_e) / sum over the modality's members of exp(theta).
 
-a weighted geometric mean of the members' probabilities, sharpened with the number of modalities: a0 is 0
-where they all say the same, 1 where they are independent. Of values, exp(a1) below 1 draws towards the mean.
-A joint member, which reads all of S at once, is mixed in where |S| is 2 or more.
+The pool of a subset S of modalities is o_m itself where m is alone, else
+
+    z_S = |S|^a0 exp(a1) sum_m w_m o_m,    w_m = exp(alpha_m) / sum over S of exp(alpha).
+
+a0 is 0 where they all say the same, 1 where they are independent. Of values, exp(t) below 1 draws towards the
+mean. A joint member, which reads all of S at once, is mixed in where |S| is 2 or more.
+
+What a modality says alone is learnt from itself alone, the fusion after it: a weak modality is then as good
+as its own model, whatever the others make of it.
 
 Letters: n rows, M modalities, E members, C outputs, S subsets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -27,7 +34,7 @@ from polymodal.batch import TaskKind
 
 MAX_SUBSETS = 31
 PRIOR_ROWS = 0.25
-"""How many rows the prior of the members' weights counts as; that of the other numbers counts as one."""
+"""How many rows the prior of a weight counts as; that of the other numbers counts as one."""
 
 
 @dataclass(frozen=True)
@@ -35,41 +42,74 @@ class Weights:
     """What a pool has learnt.
 
     Attributes:
-        theta: (E,) the members' log weights.
+        theta: (M, E / M) the members' log weights, within their modality.
+        temper: (M,): t, by which a modality's opinion is sharpened.
+        alpha: (M,) the modalities' log weights.
         sharpness: (2,): a0 and a1.
         joint: (2,): b0 and b1, by which the pool's and the joint member's scores are mixed.
     """
 
     theta: Tensor
+    temper: Tensor
+    alpha: Tensor
     sharpness: Tensor
     joint: Tensor
 
     @classmethod
-    def start(cls, n_members: int, kind: TaskKind) -> Weights:
-        """Equal weights, modalities half independent, no joint member; values are not sharpened."""
+    def start(cls, n_modalities: int, n_members: int, kind: TaskKind) -> Weights:
+        """Equal weights, modalities half independent, no joint member; values are not sharpened.
+
+        Args:
+            n_modalities: M.
+            n_members: of each modality.
+            kind: the task kind.
+        """
         exponent = 0.0 if kind == "regression" else 0.5
-        return cls(torch.zeros(n_members), torch.tensor([exponent, 0.0]), torch.tensor([1.0, 0.0]))
+        return cls(
+            torch.zeros(n_modalities, n_members),
+            torch.zeros(n_modalities),
+            torch.zeros(n_modalities),
+            torch.tensor([exponent, 0.0]),
+            torch.tensor([1.0, 0.0]),
+        )
 
 
-def pooled(scores: Tensor, members: Tensor, n_present: Tensor, weights: Weights) -> Tensor:
-    """z_S of every row for each of its S.
+def opinions(scores: Tensor, presence: Tensor, weights: Weights) -> Tensor:
+    """o_m of every row: what each modality says alone.
 
     Args:
-        scores: (n, E, C); never read where a member is in no S of the row.
-        members: (n, S, E) bool: the members whose modality is in S.
-        n_present: (n, S) the size of S.
+        scores: (n, E, C), modality by modality; never read where the modality is absent.
+        presence: (n, M) bool.
         weights: of the pool.
 
     Returns:
-        (n, S, C); zeros where S has no member.
+        (n, M, C); zeros where absent.
     """
     zero = torch.zeros((), dtype=scores.dtype, device=scores.device)
-    theta = weights.theta - weights.theta.max()
-    share = torch.where(members, theta.exp(), zero)
+    by_modality = scores.unflatten(1, weights.theta.shape)
+    known = torch.where(presence[:, :, None, None], by_modality, zero)
+    gain = weights.theta.softmax(dim=1) * weights.temper.exp().unsqueeze(1)
+    return (gain.unsqueeze(2) * known).sum(dim=2)
+
+
+def pooled(said: Tensor, present: Tensor, weights: Weights) -> Tensor:
+    """z_S of every row for each of its S.
+
+    Args:
+        said: (n, M, C) of :func:`opinions`.
+        present: (n, S, M) bool: what the row has of S.
+        weights: of the pool.
+
+    Returns:
+        (n, S, C); zeros where a row has nothing of S.
+    """
+    zero = torch.zeros((), dtype=said.dtype, device=said.device)
+    share = torch.where(present, (weights.alpha - weights.alpha.max()).exp(), zero)
     share = share / share.sum(dim=2, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
-    known = torch.where(members.any(dim=1).unsqueeze(2), scores, zero)
+    n_present = present.sum(dim=2).clamp(min=1)
     a0, a1 = weights.sharpness
-    return share @ known * (n_present.clamp(min=1) ** a0 * a1.exp()).unsqueeze(2)
+    sharper = torch.where(n_present > 1, n_present**a0 * a1.exp(), torch.ones_like(a0))
+    return share @ said * sharper.unsqueeze(2)
 
 
 def mixed(z: Tensor, joint: Tensor, n_present: Tensor, weights: Weights) -> Tensor:
@@ -133,7 +173,6 @@ class Judged:
         joint: (n, S, C) scores of the joint member for each S; None without one.
         target: (n, C).
         presence: (n, M) bool.
-        owner: (E,) the modality of each member.
         subsets: (S, M) bool.
         kind: the task kind.
     """
@@ -142,7 +181,6 @@ class Judged:
     joint: Tensor | None
     target: Tensor
     presence: Tensor
-    owner: Tensor
     subsets: Tensor
     kind: TaskKind
 
@@ -150,20 +188,20 @@ class Judged:
         """Some of the rows."""
         joint = None if self.joint is None else self.joint[index]
         rows = (self.scores[index], joint, self.target[index], self.presence[index])
-        return Judged(*rows, self.owner, self.subsets, self.kind)
+        return Judged(*rows, self.subsets, self.kind)
 
     def whole(self) -> Judged:
         """The same, for all modalities together alone."""
         joint = None if self.joint is None else self.joint[:, -1:]
         everything = torch.ones(1, self.subsets.shape[1], dtype=torch.bool)
         rows = (self.scores, joint, self.target, self.presence)
-        return Judged(*rows, self.owner, everything, self.kind)
+        return Judged(*rows, everything, self.kind)
 
     def losses(self, weights: Weights) -> tuple[Tensor, Tensor]:
         """(n, S) losses, and (n, S) bool: which count, each row having something of S."""
         present = self.presence.unsqueeze(1) & self.subsets
         n_present = present.sum(dim=2)
-        z = pooled(self.scores, present[:, :, self.owner], n_present, weights)
+        z = pooled(opinions(self.scores, self.presence, weights), present, weights)
         if self.joint is not None:
             z = mixed(z, self.joint, n_present, weights)
         return loss_of(z, self.target.unsqueeze(1), self.kind), n_present > 0
@@ -173,34 +211,61 @@ class Judged:
         losses, counted = self.losses(weights)
         return torch.where(counted, losses, 0.0).sum() / counted.sum().clamp(min=1)
 
+    def loss_alone(self, weights: Weights) -> Tensor:
+        """Mean over the rows that have a modality of its opinion's loss, summed over the modalities."""
+        said = opinions(self.scores, self.presence, weights)
+        losses = torch.where(self.presence, loss_of(said, self.target.unsqueeze(1), self.kind), 0.0)
+        return (losses.sum(dim=0) / self.presence.sum(dim=0).clamp(min=1)).sum()
+
 
 def learn(judged: Judged, start: Weights) -> Weights:
-    """The weights of lowest mean loss under a Gaussian prior around equal weights."""
-    n_members, centre = len(start.theta), _flat(Weights.start(len(start.theta), judged.kind))
-    free = (torch.arange(len(centre)) < n_members + 2) | (judged.joint is not None)
-    rows_of_prior = torch.where(torch.arange(len(centre)) < n_members, PRIOR_ROWS, 1.0)
+    """First what each modality says alone, then the fusion: the lowest loss under a Gaussian prior.
 
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+    The prior is around equal weights, and as strong as some rows of each modality, or of the whole.
+    """
+    prior = Weights.start(len(start.theta), start.theta.shape[1], judged.kind)
+    n_alone = judged.presence.sum(dim=0).clamp(min=1)
+
+    def alone(theta: Tensor, temper: Tensor) -> Tensor:
+        distance = PRIOR_ROWS * theta.square().sum(dim=1) + temper.square()
+        weights = Weights(theta, temper, prior.alpha, prior.sharpness, prior.joint)
+        return judged.loss_alone(weights) + (distance / (2 * n_alone)).sum()
+
+    theta, temper = _least(alone, (start.theta, start.temper), (3.0, 2.0))
+
+    def together(alpha: Tensor, sharpness: Tensor, joint: Tensor) -> Tensor:
+        moved = (sharpness - prior.sharpness).square().sum()
+        if judged.joint is not None:
+            moved = moved + (joint - prior.joint).square().sum()
+        distance = PRIOR_ROWS * alpha.square().sum() + moved
+        weights = Weights(theta, temper, alpha, sharpness, joint)
+        return judged.mean_loss(weights) + distance / (2 * max(len(judged.target), 1))
+
+    first = (start.alpha, start.sharpness, start.joint)
+    alpha, sharpness, joint = _least(together, first, (3.0, 2.0, (0.0, 8.0)))
+    return Weights(theta, temper, alpha, sharpness, joint)
+
+
+def _least(
+    objective: Callable[..., Tensor], start: Sequence[Tensor], bounds: Sequence[float | tuple[float, float]]
+) -> list[Tensor]:
+    """The arguments of lowest objective, each within its bounds (or as far from 0 as one number)."""
+    sizes = [part.numel() for part in start]
+
+    def parts(flat: Tensor) -> list[Tensor]:
+        pieces = flat.float().split(sizes)
+        return [piece.view_as(part) for piece, part in zip(pieces, start, strict=True)]
+
+    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
         leaf = torch.from_numpy(flat).requires_grad_()
-        distance = torch.where(free, leaf - centre, 0.0).square() * rows_of_prior
-        penalty = distance.sum() / (2 * max(len(judged.target), 1))
-        loss = judged.mean_loss(_weights(leaf, judged.scores.dtype)) + penalty
+        loss = objective(*parts(leaf))
         loss.backward()
         assert leaf.grad is not None
-        return float(loss.detach()), torch.where(free, leaf.grad, 0.0).numpy()
+        return float(loss.detach()), leaf.grad.numpy()
 
-    bounds = [(-3.0, 3.0)] * n_members + [(-2.0, 2.0), (-4.0, 4.0), (0.0, 8.0), (0.0, 8.0)]
+    pairs = [bound if isinstance(bound, tuple) else (-bound, bound) for bound in bounds]
+    limits = [pair for pair, size in zip(pairs, sizes, strict=True) for _ in range(size)]
+    first = torch.cat([part.flatten() for part in start]).double().numpy()
     options = {"maxiter": 40, "ftol": 1e-5}
-    found = minimize(
-        objective, _flat(start).numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
-    )
-    return _weights(torch.from_numpy(found.x), torch.float32)
-
-
-def _flat(weights: Weights) -> Tensor:
-    return torch.cat([weights.theta, weights.sharpness, weights.joint]).double()
-
-
-def _weights(flat: Tensor, dtype: torch.dtype) -> Weights:
-    flat = flat.to(dtype)
-    return Weights(flat[:-4], flat[-4:-2], flat[-2:])
+    found = minimize(value, first, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+    return parts(torch.from_numpy(found.x))
