@@ -38,6 +38,7 @@ def test_links_between_pages_lead_somewhere(page):
 def test_examples_run(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
+    assert len(example.read_text().splitlines()) < 60
 
 
 def write_thing(folder, kind, i, random):
