@@ -15,9 +15,15 @@ from polymodal.data.preprocessing import Inputs
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.methods.committee import generations, pool
 from polymodal.methods.committee.forest import Forest, grow
-from polymodal.methods.committee.generations import Rows, aligned, entropy, folds_of
+from polymodal.methods.committee.generations import Rows, Verdict, aligned, entropy, folds_of
 from polymodal.methods.committee.linear import Directions, fit_linear
-from polymodal.methods.committee.members import N_MEMBERS, forest_scores, linear_scores
+from polymodal.methods.committee.members import (
+    N_MEMBERS,
+    Lesson,
+    abstaining,
+    forest_scores,
+    linear_scores,
+)
 from polymodal.methods.committee.method import Committee, CommitteeConfig, summarise
 from polymodal.methods.committee.pool import Judged, Weights, chosen_subsets, loss_of, opinions, pooled
 from polymodal.methods.floors.views import to_matrices
@@ -205,6 +211,30 @@ def test_scores_are_those_of_probabilities():
     )
     bounds = torch.tensor([[-1.0], [2.0]])
     assert linear_scores(torch.tensor([[7.0], [-3.0]]), bounds, "regression").flatten().tolist() == [2, -1]
+
+
+def test_a_class_without_any_row_keeps_its_prior_and_the_others_share_the_rest():
+    scores = torch.randn(5, 3, 4, generator=torch.manual_seed(0)).log_softmax(-1)
+    silent = torch.tensor([0.0, 0.3, 0.0, 0.2])
+    found = abstaining(scores, silent, "multiclass").exp()
+    torch.testing.assert_close(found.sum(-1), torch.ones(5, 3))
+    torch.testing.assert_close(found[..., 1], torch.full((5, 3), 0.3))
+    odds = scores[..., 0] - scores[..., 2]
+    torch.testing.assert_close((found[..., 0] / found[..., 2]).log(), odds)
+    assert torch.equal(abstaining(scores, torch.zeros(4), "multiclass"), scores)
+    everything = abstaining(scores, torch.full((4,), 0.25), "multiclass")
+    torch.testing.assert_close(everything, torch.full((5, 3, 4), 0.25).log())
+
+
+def test_a_label_without_two_answers_keeps_its_prior():
+    target = np.array([[1.0, 0.0, 1.0, np.nan], [0.0, 0.0, 1.0, np.nan], [1.0, np.nan, 1.0, np.nan]])
+    prior = np.array([0.6, 0.1, 0.8, 0.5])
+    lesson = Lesson(np.arange(3), target, np.ones(3), prior, np.zeros((2, 4)))
+    silent = lesson.silent("multilabel")
+    np.testing.assert_array_equal(silent, [0.0, 0.1, 0.8, 0.5])
+    found = abstaining(torch.full((2, 4), 3.0), torch.from_numpy(silent).float(), "multilabel")
+    torch.testing.assert_close(found[0, 1:].sigmoid(), torch.tensor([0.1, 0.8, 0.5]))
+    assert (found[:, 0] == 3).all()
 
 
 def test_sequences_are_summarised_as_for_the_floors():
@@ -405,7 +435,7 @@ def test_a_folds_labels_change_nothing_that_judges_them():
         team.branches = generations.branches_of(
             data, turned, team, generations.lesson_of(data, team, None), 0
         )
-        taught = generations.taught_by(data, turned, team, start, 1.0)
+        taught = generations.taught_by(data, turned, team, start, Verdict((start,), 1.0, 1.0))
         team.branches = generations.branches_of(
             data, turned, team, generations.lesson_of(data, team, taught), 1
         )
@@ -449,6 +479,40 @@ def test_one_generation_where_a_second_cannot_be(n, share, rule):
     learnt = generations.learn(rows, n_trees=5, n_trees_judged=5, n_generations=3, seed=0)
     assert len(learnt.history) == 1
     assert rule in learnt.history[-1]["rule"]
+
+
+def one_label_a_class(seed=0, n=300, gaps=0.0):
+    """Four classes seen by three modalities, one labelled row of each; how far the classes lie apart."""
+    random = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(4), random.integers(0, 4, n - 4)])
+    values = tuple((3 * np.eye(4)[y] + random.normal(size=(n, 4))).astype(np.float32) for _ in range(3))
+    presence = random.random((n, 3)) >= gaps
+    presence[np.arange(n), random.integers(0, 3, n)] = True
+    target = np.eye(4)[y]
+    target[4:] = np.nan
+    return Rows(values, presence, target, None, "multiclass"), y
+
+
+def accuracy_of(learnt, rows, y):
+    """Of the pool of what was learnt, for all rows as they are."""
+    turned = tuple(own(value) for own, value in zip(learnt.directions, rows.values, strict=True))
+    team = generations.teams_of(rows, np.full(len(rows.known), -1), 1, 1, np.random.default_rng(0))[0]
+    team.branches = learnt.branches
+    here = torch.from_numpy(rows.presence)
+    scores = generations.team_scores(rows, turned, team, np.arange(len(y)))
+    z = pooled(opinions(scores, here, learnt.weights), here.unsqueeze(1), learnt.weights)[:, 0]
+    return float((z.argmax(1).numpy() == y).mean())
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.5])
+def test_with_one_label_a_class_rows_without_one_teach(gaps):
+    rows, y = one_label_a_class(gaps=gaps)
+    first, last = (
+        generations.learn(rows, n_trees=15, n_trees_judged=5, n_generations=n, seed=0) for n in (0, 4)
+    )
+    assert "unjudged" in last.history[-1]["rule"]
+    assert len(last.history) == 5
+    assert accuracy_of(last, rows, y) > accuracy_of(first, rows, y) + 0.05
 
 
 # ---- the method --------------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ LABELLED_SHARE = 0.2
 """The labelled rows together weigh at least this part of the unlabelled ones."""
 WORTH_A_PASS = 0.03
 """Part of the held-out loss that a joint member must take away."""
+UNJUDGED_SHARPENING = 2.0
+"""Power of what a teacher says when no held-out label has tempered it: members of a few rows are timid."""
+UNJUDGED_FOREST = -3.0
+"""Log weight of a forest of a few rows, which nothing has judged; one taught by a teacher counts in full."""
 N_ALIGNMENTS = 20
 N_STRATA = 10
 
@@ -246,7 +250,7 @@ def lesson_of(rows: Rows, team: Team, taught: tuple[np.ndarray, np.ndarray] | No
 
 
 def taught_by(
-    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, weights: Weights, trust: float
+    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, weights: Weights, verdict: Verdict
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a team's pool says of its unlabelled rows: (n, C) targets and (n,) weights.
 
@@ -258,7 +262,7 @@ def taught_by(
         turned: all rows along the directions.
         team: the teacher.
         weights: of its pool.
-        trust: the share of the spread of values that it explains.
+        verdict: on the teachers.
     """
     presence = torch.from_numpy(rows.presence[team.free])
     said_alone = pool.opinions(team_scores(rows, turned, team, team.free), presence, weights)
@@ -267,10 +271,10 @@ def taught_by(
         n_present = presence.sum(1, keepdim=True)
         joint = joint_scores(rows, team, team.free, torch.ones(1, presence.shape[1], dtype=torch.bool))
         z = pool.mixed(z, joint, n_present, weights)
-    z = z[:, 0]
+    z = z[:, 0] * verdict.sharpening
     said = to_shares(z, rows.kind).double().numpy()
     if rows.kind == "regression":
-        return said, np.full(len(said), trust)
+        return said, np.full(len(said), verdict.explained)
     if rows.kind == "multiclass":
         said = aligned(said, team.prior)
         return said, 1 - entropy(said) / math.log(said.shape[1])
@@ -331,19 +335,27 @@ class Verdict:
         loss: mean over the judged rows and their combinations of modalities, each by weights learnt from the
             other folds; NaN where nothing was held out.
         explained: share of the spread of values that a pool of all modalities explains, in [0, 1].
+        sharpening: power of what its pools teach.
     """
 
     weights: tuple[Weights, ...]
     loss: float
     explained: float
+    sharpening: float = 1.0
+
+
+def unjudged(n_modalities: int, n_teams: int, kind: TaskKind, *, students: bool) -> Verdict:
+    """What is taken for true where no label could be held out."""
+    weights = Weights.start(n_modalities, N_MEMBERS, kind)
+    weights.theta[:, -1] = 0.0 if students else UNJUDGED_FOREST
+    sharpening = 1.0 if kind == "regression" else UNJUDGED_SHARPENING
+    return Verdict((weights,) * n_teams, math.nan, 1.0, sharpening)
 
 
 def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets: Tensor) -> Verdict:
-    """Weigh the members by what the fold teams say of their own folds."""
+    """Weigh the members by what the fold teams say of their own folds, of which there is some row."""
     start = Weights.start(len(rows.values), N_MEMBERS, rows.kind)
     held = np.concatenate([team.held for team in teams])
-    if len(held) == 0:
-        return Verdict((start,) * len(teams), math.nan, 1.0)
     fold = torch.from_numpy(np.repeat(np.arange(len(teams)), [len(team.held) for team in teams]))
     joint = None
     if teams[0].joint is not None:
@@ -421,7 +433,8 @@ def learn(
     teams = teams_of(rows, folds_of(rows, random), n_trees, n_trees_judged, random)
     subsets = pool.chosen_subsets(len(rows.values), random)
     judged = any(len(team.held) for team in teams)
-    most = n_generations if judged and len(teams[0].free) >= MIN_FREE else 0
+    teachable = judged or rows.kind == "multiclass"
+    most = n_generations if teachable and len(teams[0].free) >= MIN_FREE else 0
     history: list[dict[str, Any]] = []
     best: Learnt | None = None
     verdict: Verdict | None = None
@@ -431,23 +444,26 @@ def learn(
             taught: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(teams)
             if verdict is not None:
                 pools = zip(teams, verdict.weights, strict=True)
-                taught = [taught_by(rows, turned, *own, verdict.explained) for own in pools]
+                taught = [taught_by(rows, turned, *own, verdict) for own in pools]
                 figures = {} if watch is None else watch(teams[0].free, taught[0][0])  # type: ignore[index]
             for team, own in zip(teams, taught, strict=True):
                 learn_team(rows, turned, team, own, seed + generation)
                 shown.step(lambda generation=generation: f"generation {generation}")  # type: ignore[misc]
-            verdict = judge(rows, turned, teams, subsets)
+            if judged:
+                verdict = judge(rows, turned, teams, subsets)
+            else:
+                verdict = unjudged(len(rows.values), len(teams), rows.kind, students=generation > 0)
             if generation == 0 and judged and len(rows.values) > 1:
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
-            if best is None or verdict.loss < best.history[-1]["validation_loss"]:
+            if best is None or not judged or verdict.loss < best.history[-1]["validation_loss"]:
                 best = Learnt(
                     teams[0].branches, teams[0].joint, directions, verdict.weights[0], list(history)
                 )
             elif len(history) - len(best.history) >= PATIENCE:
                 break
     assert best is not None
-    rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free))
+    rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free), rows.kind)
     history[-1]["rule"] = rule
     return Learnt(best.branches, best.joint, directions, best.weights, history)
 
@@ -523,9 +539,11 @@ def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:
     return entry
 
 
-def _rule(kept: int, n_tried: int, judged: bool, n_free: int) -> str:
-    if not judged:
+def _rule(kept: int, n_tried: int, judged: bool, n_free: int, kind: TaskKind) -> str:
+    if not judged and kind != "multiclass":
         return "one generation: too few labelled rows to judge a second one"
     if n_free < MIN_FREE:
         return f"one generation: fewer than {MIN_FREE} unlabelled rows, {n_free}"
+    if not judged:
+        return f"generation {kept}, unjudged: too few labelled rows to hold any out"
     return f"generation {kept} of {n_tried} tried, by the loss on held-out folds"

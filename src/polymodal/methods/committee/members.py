@@ -64,6 +64,24 @@ def forest_scores(raw: Tensor, prior: Tensor, kind: TaskKind) -> Tensor:
     return (shares / shares.sum(dim=-1, keepdim=True)).log()
 
 
+def abstaining(scores: Tensor, silent: Tensor, kind: TaskKind) -> Tensor:
+    """Scores of members that say nothing of what their rows never showed: it keeps its prior.
+
+    Without this a modality that met no labelled row of a class would veto it in the pool.
+
+    Args:
+        scores: (..., C).
+        silent: (C,) the prior of a class without any row, or of a label without two answers; 0 of others.
+        kind: the task kind.
+    """
+    if kind == "regression" or not bool((silent > 0).any()):
+        return scores
+    if kind == "multilabel":
+        return torch.where(silent > 0, silent.logit(), scores)
+    heard = scores.masked_fill(silent > 0, -torch.inf).log_softmax(dim=-1) + (1 - silent.sum()).log()
+    return torch.where(silent > 0, silent.log(), heard).clamp(min=float(np.log(FLOOR)))
+
+
 def to_shares(scores: Tensor, kind: TaskKind) -> Tensor:
     """Scores (..., C) as shares of the classes or labels; values stay values."""
     if kind == "multiclass":
@@ -101,6 +119,15 @@ class Lesson:
         """(n, C): the target, with the prior where a label is masked."""
         return np.where(np.isnan(self.target), self.prior, self.target)
 
+    def silent(self, kind: TaskKind) -> np.ndarray:
+        """(C,): the prior of a class that no row shows, or of a label without two answers; 0 of others."""
+        if kind == "regression":
+            return np.zeros(self.target.shape[1])
+        known = np.nan_to_num(self.target).sum(axis=0)
+        denied = (1 - np.nan_to_num(self.target, nan=1.0)).sum(axis=0)
+        untold = known <= 0 if kind == "multiclass" else (known <= 0) | (denied <= 0)
+        return np.where(untold, self.prior, 0.0)
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -111,12 +138,14 @@ class Branch:
         forest: None where there was no row to learn from.
         shares: (C,) what the forest's doubt is about.
         bounds: (2, C).
+        silent: (C,) what it says nothing of; see :func:`abstaining`.
     """
 
     linears: tuple[Linear, ...]
     forest: ExtraTreesRegressor | None
     shares: np.ndarray
     bounds: np.ndarray
+    silent: np.ndarray
 
     @classmethod
     def learn(
@@ -147,10 +176,11 @@ class Branch:
             fit_linear(*task, penalty=penalty, start=first)
             for penalty, first in zip(PENALTIES, starts, strict=True)
         )
+        silent = lesson.silent(kind)
         if len(lesson.rows) == 0:
-            return cls(linears, None, lesson.prior, lesson.bounds)
+            return cls(linears, None, lesson.prior, lesson.bounds, silent)
         forest = grow(values, lesson.filled, lesson.weight, n_trees=n_trees, seed=seed)
-        return cls(linears, forest, lesson.filled.mean(axis=0), lesson.bounds)
+        return cls(linears, forest, lesson.filled.mean(axis=0), lesson.bounds, silent)
 
     def scores(self, values: np.ndarray, turned: np.ndarray, kind: TaskKind) -> Tensor:
         """(n, E, C) of rows that have the modality."""
@@ -158,7 +188,8 @@ class Branch:
         found = linear_scores(raw, torch.from_numpy(self.bounds).float(), kind)
         shares = torch.from_numpy(self.shares).float()
         said = predicted(self.forest, values, self.shares)
-        return torch.cat([found, forest_scores(said, shares, kind).unsqueeze(1)], dim=1)
+        found = torch.cat([found, forest_scores(said, shares, kind).unsqueeze(1)], dim=1)
+        return abstaining(found, torch.from_numpy(self.silent).float(), kind)
 
 
 def predicted(forest: ExtraTreesRegressor | None, values: np.ndarray, shares: np.ndarray) -> Tensor:

@@ -27,6 +27,7 @@ from polymodal.methods.committee.members import (
     N_MEMBERS,
     PENALTIES,
     Branch,
+    abstaining,
     forest_scores,
     linear_scores,
 )
@@ -103,6 +104,7 @@ class BranchMembers(nn.Module):
     spread: Tensor
     shares: Tensor
     bounds: Tensor
+    silent: Tensor
 
     def __init__(self, d: int, n_outputs: int) -> None:
         super().__init__()
@@ -114,6 +116,7 @@ class BranchMembers(nn.Module):
         self.register_buffer("spread", torch.ones(d))
         self.register_buffer("shares", torch.full((n_outputs,), 1.0 / n_outputs))
         self.register_buffer("bounds", torch.zeros(2, n_outputs))
+        self.register_buffer("silent", torch.zeros(n_outputs))
 
     def standardise(self, x: Tensor) -> Tensor:
         """Columns (B, d) at mean 0 and spread 1, held within bounds."""
@@ -133,6 +136,7 @@ class BranchMembers(nn.Module):
         self.bias.copy_(torch.from_numpy(np.stack([linear.bias for linear in learnt.linears])).unsqueeze(1))
         self.shares.copy_(torch.from_numpy(learnt.shares))
         self.bounds.copy_(torch.from_numpy(learnt.bounds))
+        self.silent.copy_(torch.from_numpy(learnt.silent))
         if learnt.forest is not None:
             self.forest.take(learnt.forest)
 
@@ -141,7 +145,8 @@ class BranchMembers(nn.Module):
         raw = torch.baddbmm(self.bias, x.expand(len(PENALTIES), -1, -1), self.weight).transpose(0, 1)
         said = self.forest(x) if self.forest.n_trees else self.shares.expand(len(x), -1)
         trees = forest_scores(said, self.shares, kind).unsqueeze(1)
-        return torch.cat([linear_scores(raw, self.bounds, kind), trees], dim=1)
+        said = torch.cat([linear_scores(raw, self.bounds, kind), trees], dim=1)
+        return abstaining(said, self.silent, kind)
 
 
 # ---- the method --------------------------------------------------------------------------------------------
