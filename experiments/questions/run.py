@@ -214,7 +214,8 @@ def missing(cell: Cell, data: str | Path | None, model: str | Path | None) -> Re
     """Every combination and every missing rate of the test rows."""
     del model
     _, result = bench.fitted(by_primary_metric(cell, data), cell)
-    return replace(result, rows=[row for row in result.rows if row["metric"] != "n_rows"])
+    rows = [row | {"missing_train": cell.missing_train} for row in result.rows if row["metric"] != "n_rows"]
+    return replace(result, rows=rows)
 
 
 # ---- conflict --------------------------------------------------------------------------------------------
