@@ -24,7 +24,7 @@ def test_the_tables_of_each_page_are_those_of_the_json(pages):
     for page in pages.PAGES:
         text = page.read_text()
         assert pages.MARKED.search(text)
-        assert pages.filled(text) == text, f"{page.name}: python experiments/questions/pages.py writes it anew"
+        assert pages.filled(text) == text, f"{page.name}: questions/pages.py writes it anew"
 
 
 def test_the_index_leads_to_every_page(pages):
