@@ -50,7 +50,8 @@ sets, nothing tuned on a test part. Methods in italics, the rest are floors.
   5 %, not corrected for the number of methods, so that some marks come by chance.
 - *points to the first*: percentage points of difference to the first method over the cells whose metric is a
   share, with a bootstrap interval of 95 % over cells and seeds.
-- A method that is not made for a task shares the last rank there.
+- A method that is not made for a task shares the last rank there. One with fewer seeds than the others
+  (*seeds*: its mean number) is compared by those it has; where that is one, nothing can be significant.
 - Cells of one data set resemble each other. The critical difference takes them for independent and is smaller
   than it should be; with the data sets alone as the cells it is {difference:.2f}."""
 
@@ -128,7 +129,17 @@ def ranking(blocks: Sequence[Block], names: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "![Mean ranks](suite/ranks.svg)"
     yield ""
-    rows = [["method", "mean rank", "best in", "behind in", "points to the first", *other, "failed in"]]
+    head = [
+        "method",
+        "mean rank",
+        "best in",
+        "behind in",
+        "points to the first",
+        *other,
+        "failed in",
+        "seeds",
+    ]
+    rows = [head]
     for i, line in zip(ordered, table.to_dict("records"), strict=True):
         first = i == ordered[0]
         more = [interval(None if first else difference(blocks, i, ordered[0], m), 3) for m in other]
@@ -141,6 +152,7 @@ def ranking(blocks: Sequence[Block], names: Sequence[str]) -> Iterator[str]:
                 interval(None if first else difference(blocks, i, ordered[0]), 1),
                 *more,
                 str(line["n_failed"]),
+                f"{line['seeds']:.3g}",
             ]
         )
     yield from markdown(rows)
@@ -225,10 +237,10 @@ def by_cell(blocks: Sequence[Block], names: Sequence[str], order: Sequence[str])
 
 def figure(block: Block, i: int, *, behind: bool) -> str:
     """One figure of a block."""
-    scores = block.scores.mean(axis=0)
+    scores = mean_scores([block])[0]
     if np.isnan(scores[i]):
         return "-"
-    values = block.values[:, i]
+    values = block.values[~np.isnan(block.values[:, i]), i]
     spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
     words = f"{values.mean():.3f}{spread}"
     return bold(words, on=bool(scores[i] == np.nanmax(scores))) + (" †" if behind else "")

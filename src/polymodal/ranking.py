@@ -116,18 +116,21 @@ def paired_interval(
     replacement, and within each drawn block its seeds.
 
     Args:
-        differences: (N, S), N at least 1.
+        differences: (N, S), N at least 1; NaN for a seed that one of them has not, one at least in each block.
         seed: of the draws.
         n_resamples: R.
         alpha: share of the resamples outside the interval.
     """
     random = np.random.default_rng(seed)
     n_blocks, n_seeds = differences.shape
+    absent = np.isnan(differences)
+    there = np.take_along_axis(differences, absent.argsort(axis=1, kind="stable"), axis=1)  # absent ones last
+    count = (~absent).sum(axis=1)
     blocks = random.integers(n_blocks, size=(n_resamples, n_blocks, 1))
-    seeds = random.integers(n_seeds, size=(n_resamples, n_blocks, n_seeds))
-    means = differences[blocks, seeds].mean(axis=(1, 2))
+    seeds = (random.random((n_resamples, n_blocks, n_seeds)) * count[blocks]).astype(np.int64)
+    means = there[blocks, seeds].mean(axis=(1, 2))
     low, high = np.quantile(means, [alpha / 2, 1.0 - alpha / 2])
-    return Interval(float(differences.mean()), float(low), float(high))
+    return Interval(float(np.nanmean(differences, axis=1).mean()), float(low), float(high))
 
 
 # ---- within a block ------------------------------------------------------------------------------
@@ -136,24 +139,29 @@ def paired_interval(
 def falls_behind(scores: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     """Which methods are significantly below the best of one block, (k,) bool.
 
-    A one-sided paired t-test over the seeds against the method of the highest mean. No correction is made
-    for the number of methods, nor for the best being chosen by its mean: a few marks come by chance.
-    Differences that are the same with every seed tell nothing about their chance: no mark. A method without
-    a score on some seed has failed, and is marked.
+    A one-sided paired t-test, over the seeds that both have, against the method of the highest mean. No
+    correction is made for the number of methods, nor for the best being chosen by its mean: a few marks come
+    by chance. Differences that are the same with every seed, or one seed, tell nothing about their chance: no
+    mark. A method without any score has failed, and is marked.
 
     Args:
-        scores: (S, k).
+        scores: (S, k), NaN where a method has none.
         alpha: of each test.
     """
-    n_seeds = len(scores)
-    failed = np.isnan(scores).any(axis=0)
+    failed = np.isnan(scores).all(axis=0)
     if failed.all():
         return failed
-    best = np.where(failed, -np.inf, scores.mean(axis=0)).argmax()
-    behind = scores[:, [best]] - scores
-    if n_seeds < 2:
-        return failed
-    error = behind.std(axis=0, ddof=1) / np.sqrt(n_seeds)
-    limit = stats.t.ppf(1.0 - alpha, n_seeds - 1)
-    can_tell = error > 1e-12
-    return failed | (can_tell & (behind.mean(axis=0) > limit * error))
+    means = np.array([-np.inf if bad else np.nanmean(own) for bad, own in zip(failed, scores.T, strict=True)])
+    behind = scores[:, [int(means.argmax())]] - scores
+    return np.array(
+        [bad or _above_zero(own[~np.isnan(own)], alpha) for bad, own in zip(failed, behind.T, strict=True)]
+    )
+
+
+def _above_zero(differences: np.ndarray, alpha: float) -> bool:
+    """A one-sided t-test of (S,) differences."""
+    n = len(differences)
+    if n < 2:
+        return False
+    error = differences.std(ddof=1) / np.sqrt(n)
+    return bool(error > 1e-12 and differences.mean() > stats.t.ppf(1.0 - alpha, n - 1) * error)

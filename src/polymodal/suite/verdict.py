@@ -3,7 +3,8 @@
 A block is a data set with a share of labels and a missing regime. Its figure is the data set's primary
 metric: with complete inputs the mean over all combinations of modalities (or all together, or the worst),
 under a regime the test rows as they come. A method that has no figure in a block, because it failed or is not
-made for the task, shares the last rank there.
+made for the task, shares the last rank there; one that was run with fewer seeds than others is compared by
+those it has.
 
 Letters: N blocks, k methods, S seeds.
 """
@@ -37,7 +38,7 @@ class Block:
         labels: share of the training rows that were labelled.
         missing: the regime.
         metric: of the figures.
-        scores: (S, k), greater is better, NaN where a method gave none.
+        scores: (S, k), greater is better, NaN where a method gave none or was not run.
     """
 
     dataset: str
@@ -94,8 +95,14 @@ def blocks(
 
 
 def mean_scores(found: Sequence[Block]) -> np.ndarray:
-    """(N, k) means over seeds, NaN where a method lacks a seed."""
-    return np.stack([block.scores.mean(axis=0) for block in found])
+    """(N, k) means over the seeds that a method has, NaN where it has none."""
+    return np.stack([_means(block.scores) for block in found])
+
+
+def _means(scores: np.ndarray) -> np.ndarray:
+    """(S, k) to (k,)."""
+    count = (~np.isnan(scores)).sum(axis=0)
+    return np.where(count > 0, np.nansum(scores, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def ranked(found: Sequence[Block], names: Sequence[str]) -> pd.DataFrame:
@@ -105,12 +112,15 @@ def ranked(found: Sequence[Block], names: Sequence[str]) -> pd.DataFrame:
     ``n_behind``, blocks in which it is significantly below the best one (:func:`falls_behind`); ``points``,
     ``low``, ``high``: percentage points of difference to the method of the best mean rank over the blocks
     whose metric lies in [0, 1], with a bootstrap interval of 95 %; ``n_failed``, blocks without a figure.
-    ``attrs["critical_difference"]`` is Nemenyi's.
+    ``seeds`` is the mean number of seeds of the blocks with a figure. ``attrs["critical_difference"]`` is
+    Nemenyi's.
     """
     means = mean_scores(found)
     by_block = ranks(means)
     behind = np.stack([falls_behind(block.scores) for block in found])
     order = np.argsort(by_block.mean(axis=0), kind="stable")
+    count = np.stack([(~np.isnan(block.scores)).sum(axis=0) for block in found])
+    seeds = count.sum(axis=0) / np.maximum((count > 0).sum(axis=0), 1)
     differences = [difference(found, int(i), int(order[0])) for i in order]
     table = pd.DataFrame(
         {
@@ -123,6 +133,7 @@ def ranked(found: Sequence[Block], names: Sequence[str]) -> pd.DataFrame:
             "low": [np.nan if d is None else d.low for d in differences],
             "high": [np.nan if d is None else d.high for d in differences],
             "n_failed": np.isnan(means).sum(axis=0)[order],
+            "seeds": seeds[order],
         }
     )
     table.attrs["critical_difference"] = (
@@ -148,7 +159,7 @@ def difference(found: Sequence[Block], i: int, best: int, metric: str | None = N
         for block in found
         if (METRICS[block.metric].unit_interval if metric is None else block.metric == metric)
     ]
-    pairs = [pair for pair in pairs if not np.isnan(pair).any()]
+    pairs = [pair for pair in pairs if not np.isnan(pair).all()]
     if not pairs:
         return None
     scale = 100.0 if metric is None else 1.0
