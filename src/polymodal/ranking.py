@@ -116,7 +116,7 @@ def paired_interval(
     replacement, and within each drawn block its seeds.
 
     Args:
-        differences: (N, S), N at least 1; NaN for a seed that one of them has not, one at least in each block.
+        differences: (N, S), N at least 1; NaN for a seed that one of them lacks, never for a whole block.
         seed: of the draws.
         n_resamples: R.
         alpha: share of the resamples outside the interval.
