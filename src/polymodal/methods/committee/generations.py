@@ -69,6 +69,8 @@ class Rows:
             NaN where unlabelled.
         groups: (n,) codes, or None.
         kind: the task kind.
+        order: for each modality (n, d') further columns, of the order in a sequence, which the linear members
+            alone read; empty where there is none.
     """
 
     values: tuple[np.ndarray, ...]
@@ -76,6 +78,12 @@ class Rows:
     target: np.ndarray
     groups: np.ndarray | None
     kind: TaskKind
+    order: tuple[np.ndarray, ...] = ()
+
+    @property
+    def wide(self) -> tuple[np.ndarray, ...]:
+        """For each modality all columns that linear members read."""
+        return tuple(map(np.hstack, zip(self.values, self.order, strict=True))) if self.order else self.values
 
     @property
     def known(self) -> np.ndarray:
@@ -472,10 +480,11 @@ def turned_rows(
     rows: Rows, random: np.random.Generator
 ) -> tuple[tuple[Directions, ...], tuple[np.ndarray, ...]]:
     """The directions of each modality, and all rows along them."""
+    wide = rows.wide
     directions = tuple(
-        Directions.fit(value[here], random) for value, here in zip(rows.values, rows.presence.T, strict=True)
+        Directions.fit(value[here], random) for value, here in zip(wide, rows.presence.T, strict=True)
     )
-    return directions, tuple(own(value) for own, value in zip(directions, rows.values, strict=True))
+    return directions, tuple(own(value) for own, value in zip(directions, wide, strict=True))
 
 
 def learn_team(

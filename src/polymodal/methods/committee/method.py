@@ -32,6 +32,7 @@ from polymodal.methods.committee.members import (
     linear_scores,
 )
 from polymodal.methods.committee.pool import Weights, mixed, opinions, pooled
+from polymodal.methods.committee.sequences import COLUMNS, N_SEGMENTS, Kernels, segment_means
 
 MOST_SPREADS = 8.0
 """A column's standardised values are held within this many standard deviations."""
@@ -61,10 +62,10 @@ WEIGHTS = tuple(field.name for field in fields(Weights))
 
 
 def columns_of(source: Input) -> int:
-    """d: how many columns members see of a modality."""
+    """d: how many columns all members see of a modality."""
     if source.kind == "vector" or source.top is not None:
         return source.width
-    return 5 * source.width + 1
+    return (5 + N_SEGMENTS) * source.width + 1
 
 
 def summarise(value: Tensor, lengths: Tensor) -> Tensor:
@@ -83,14 +84,18 @@ def summarise(value: Tensor, lengths: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def columns(source: Input, value: Tensor, lengths: Tensor | None, present: Tensor) -> Tensor:
-    """(B, d) columns of a modality; zeros where absent.
+def columns(value: Tensor, lengths: Tensor | None, present: Tensor, kernels: Kernels | None) -> Tensor:
+    """Columns of a modality, zeros where absent: (B, d), and those of the kernels behind them.
 
-    Of a model whose last layers could be trained, members see the mean of the hidden states below.
+    Of a model whose last layers could be trained, whose states no kernels read, members see the mean of the
+    hidden states below.
     """
-    if lengths is not None:
-        read = masked_mean if source.top is not None else None
-        value = masked_mean(value, step_mask(lengths, value.shape[1])) if read else summarise(value, lengths)
+    if lengths is not None and kernels is not None:
+        lengths = blank(lengths, present)
+        parts = [summarise(value, lengths), segment_means(value, lengths), kernels(value, lengths)]
+        value = torch.cat(parts, dim=1)
+    elif lengths is not None:
+        value = masked_mean(value, step_mask(lengths, value.shape[1]))
     return blank(value.float(), present)
 
 
@@ -98,7 +103,7 @@ def columns(source: Input, value: Tensor, lengths: Tensor | None, present: Tenso
 
 
 class BranchMembers(nn.Module):
-    """The members of one modality as tensors."""
+    """The members of one modality as tensors, and the kernels by which they read a sequence."""
 
     centre: Tensor
     spread: Tensor
@@ -106,12 +111,15 @@ class BranchMembers(nn.Module):
     bounds: Tensor
     silent: Tensor
 
-    def __init__(self, d: int, n_outputs: int) -> None:
+    def __init__(self, source: Input, n_outputs: int) -> None:
         super().__init__()
-        n = len(PENALTIES)
+        ordered = source.kind == "series" and source.top is None
+        self.kernels = Kernels(source.width) if ordered else None
+        self.d_plain = columns_of(source)
+        n, d = len(PENALTIES), self.d_plain + (COLUMNS if ordered else 0)
         self.weight = nn.Parameter(torch.zeros(n, d, n_outputs), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(n, 1, n_outputs), requires_grad=False)
-        self.forest = Forest(d, n_outputs)
+        self.forest = Forest(self.d_plain, n_outputs)
         self.register_buffer("centre", torch.zeros(d))
         self.register_buffer("spread", torch.ones(d))
         self.register_buffer("shares", torch.full((n_outputs,), 1.0 / n_outputs))
@@ -143,7 +151,7 @@ class BranchMembers(nn.Module):
     def forward(self, x: Tensor, kind: Any) -> Tensor:
         """Standardised columns (B, d) to scores (B, E, C)."""
         raw = torch.baddbmm(self.bias, x.expand(len(PENALTIES), -1, -1), self.weight).transpose(0, 1)
-        said = self.forest(x) if self.forest.n_trees else self.shares.expand(len(x), -1)
+        said = self.forest(x[:, : self.d_plain]) if self.forest.n_trees else self.shares.expand(len(x), -1)
         trees = forest_scores(said, self.shares, kind).unsqueeze(1)
         said = torch.cat([linear_scores(raw, self.bounds, kind), trees], dim=1)
         return abstaining(said, self.silent, kind)
@@ -174,9 +182,7 @@ class Committee(Method):
 
     def __init__(self, inputs: Sequence[Input], task: Task, config: CommitteeConfig | None = None) -> None:
         super().__init__(inputs, task, config)
-        self.branches = nn.ModuleList(
-            BranchMembers(columns_of(source), task.n_outputs) for source in self.inputs
-        )
+        self.branches = nn.ModuleList(BranchMembers(source, task.n_outputs) for source in self.inputs)
         width = sum(columns_of(source) for source in self.inputs)
         self.joint_forest = Forest(width, task.n_outputs)  # without trees where it was not worth a pass
         self.register_buffer("joint_shares", torch.full((task.n_outputs,), 1.0 / task.n_outputs))
@@ -199,13 +205,17 @@ class Committee(Method):
         assert rows.y is not None
         assert rows.labelled is not None
         self.observe(rows.y[rows.labelled])
+        self._observe_order(rows, seed)
         read = self._columns(rows)
-        values = []
+        values, order = [], []
         for m, (branch, x) in enumerate(zip(self.own, read, strict=True)):
             branch.observe(x[rows.presence[:, m]])
-            values.append(branch.standardise(x).numpy())
+            plain, more = np.split(branch.standardise(x).numpy(), [branch.d_plain], axis=1)
+            values.append(plain)
+            order.append(more)
         codes = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-        table = Rows(tuple(values), rows.presence.numpy(), self._target(rows).numpy(), codes, self.task.kind)
+        target = self._target(rows).numpy()
+        table = Rows(tuple(values), rows.presence.numpy(), target, codes, self.task.kind, tuple(order))
         c = self.config
         learnt = generations.learn(
             table,
@@ -218,6 +228,13 @@ class Committee(Method):
         )
         self._take(learnt)
         return learnt.history
+
+    def _observe_order(self, rows: Batch, seed: int) -> None:
+        for m, (source, branch) in enumerate(zip(self.inputs, self.own, strict=True)):
+            if branch.kernels is not None:
+                here = rows.presence[:, m]
+                value, lengths = rows.values[source.name][here], rows.lengths[source.name][here]
+                branch.kernels.observe(value, lengths, np.random.default_rng([seed, m]))
 
     def _watched(self, truth: Tensor, said: np.ndarray) -> dict[str, float]:
         """How right a teacher is: share of right classes or labels, or mean absolute error of values."""
@@ -253,8 +270,8 @@ class Committee(Method):
 
     def _columns(self, batch: Batch) -> list[Tensor]:
         return [
-            columns(source, batch.values[source.name], batch.lengths.get(source.name), present)
-            for source, present in zip(self.inputs, batch.presence.unbind(1), strict=True)
+            columns(batch.values[name], batch.lengths.get(name), present, branch.kernels)
+            for name, branch, present in zip(batch.names, self.own, batch.presence.unbind(1), strict=True)
         ]
 
     def forward(self, batch: Batch) -> Output:
@@ -276,7 +293,7 @@ class Committee(Method):
         for branch, x, present in zip(self.own, self._columns(batch), batch.presence.unbind(1), strict=True):
             x = branch.standardise(x)
             scores.append(blank(branch(x, self.task.kind), present))
-            columns.append(x)
+            columns.append(x[:, : branch.d_plain])
         side_by_side = (
             torch.cat(columns, dim=1) if self.joint_forest.n_trees else scores[0].new_zeros(len(batch), 0)
         )
@@ -294,7 +311,7 @@ class Committee(Method):
         """(B, C) scores of the joint member; zeros where a row has fewer than two modalities."""
         scores = columns.new_zeros(len(columns), self.task.n_outputs)
         here = presence.sum(1) > 1
-        widths = torch.tensor([branch.centre.numel() for branch in self.own], device=presence.device)
+        widths = torch.tensor([branch.d_plain for branch in self.own], device=presence.device)
         seen = torch.where(presence[here].repeat_interleave(widths, dim=1), columns[here], torch.nan)
         scores[here] = forest_scores(self.joint_forest(seen), self.joint_shares, self.task.kind)
         return scores
