@@ -142,6 +142,27 @@ def test_missing_not_at_random_breaks_the_promise_where_rows_are_hard_and_the_ta
     assert gap.max() < 0.04
 
 
+def test_missing_not_at_random_keeps_the_promise_while_it_has_nothing_to_do_with_the_score():
+    """Whether b is there depends on the class, and so on what is sought; classes are equally hard."""
+
+    def lacking_by_class(n, seed):
+        predict, _, y = world(n, seed, rate=0.0)
+        random = np.random.default_rng(seed + 100)
+        presence = random.random((n, 3)) >= 0.2
+        presence[:, 1] = random.random(n) >= np.array([0.05, 0.2, 0.6, 0.9])[y]
+        branches = np.where(presence.T[:, :, None], predict.branches, 0.0)
+        return FusedBranches(NAMES, branches, presence, np.full(4, 0.25)), presence, y
+
+    predict, presence, y = lacking_by_class(8000, seed=0)
+    conformal = fit_conformal(predict, presence, NAMES, y, "multiclass")
+    predict, presence, y = lacking_by_class(30_000, seed=1)
+    shares = np.bincount(y[presence[:, 1]], minlength=4) / presence[:, 1].sum()
+    assert shares.max() > 5 * shares.min()
+    table = coverage_table(conformal, predict, presence, y, alpha=0.2)
+    for metric in ("coverage", "coverage_exactly"):
+        assert (column(table, metric) > 0.8 - 0.03).all(), metric
+
+
 def test_intervals_cover_and_are_of_one_width_a_pattern():
     rng = np.random.default_rng(0)
 

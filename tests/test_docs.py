@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import re
 import runpy
 import sys
@@ -103,7 +104,9 @@ def test_the_readmes_table_of_speed_is_the_one_in_the_results():
     assert readme_table.table() in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "first"), [("pgm", "main"), ("robult", "main"), ("raw", "mosi")])
+@pytest.mark.parametrize(
+    ("name", "first"), [("pgm", "main"), ("robult", "main"), ("raw", "mosi"), ("trust", "coverage")]
+)
 def test_the_tables_of_experiments_are_those_of_their_json(name, first):
     folder = ROOT / "experiments" / name
     if not (folder / f"{first}.json").exists():
@@ -113,6 +116,25 @@ def test_the_tables_of_experiments_are_those_of_their_json(name, first):
     sys.modules[spec.name] = tables
     spec.loader.exec_module(tables)
     assert tables.text() == (folder / "TABLES.md").read_text()
+
+
+def test_the_table_of_expected_worth_is_that_of_its_json():
+    runs = json.loads((ROOT / "experiments" / "trust" / "acquisition.json").read_text())["runs"]
+    figures = [
+        *("expected", "observed", "correlation", "variance explained beyond each input's mean"),
+        *("by row", "by pattern", "at random", "in hindsight"),
+    ]
+    page = (ROOT / "docs" / "worth.md").read_text()
+    shown = re.findall(r"^\| [^|]+ \|((?: *(?:\.\d+)? *\|){3})$", page, re.MULTILINE)
+    assert len(shown) == len(figures)
+    for figure, cells in zip(figures, shown, strict=True):
+        for own, cell in zip(runs.values(), cells.split("|"), strict=False):
+            digits = len(cell.strip()) - 1
+            if digits < 0:
+                assert figure not in own[0]
+                continue
+            mean = np.mean([run[figure] for run in own])
+            assert abs(float(cell) - mean) <= 0.5 * 10.0**-digits + 5e-5, (figure, cell, mean)
 
 
 def test_the_tables_inside_pages_are_those_of_their_json():

@@ -164,3 +164,22 @@ def test_the_critical_difference_diagram_names_every_method_and_joins_those_alik
     assert difference == pytest.approx(0.856, abs=0.001)  # joins the first two, and no others
     np.testing.assert_allclose(bars, [[1.16, 1.94]])
     assert "30 cells" in ax.get_title(loc="left")
+
+
+def test_every_plot_takes_a_table_and_axes_and_is_found_in_one_place():
+    import importlib
+    import inspect
+    import pkgutil
+
+    from polymodal import plots
+
+    found = set()
+    for module in pkgutil.iter_modules(plots.__path__, "polymodal.plots."):
+        for name, own in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction):
+            if own.__module__ == module.name and "ax" in (asked := list(inspect.signature(own).parameters)):
+                if name.startswith("_") or own.__annotations__["return"] != "Axes":
+                    continue
+                found.add(name)
+                assert "ax" in asked[:3]
+                assert getattr(plots, name) is own
+    assert found == set(plots.__all__) - {"COLOURS", "GREYS", "MARKERS", "figure", "panels"}

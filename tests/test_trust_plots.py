@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 from polymodal.conformal import risk_coverage
 from polymodal.evaluation import COLUMNS, subsets
-from polymodal.plots import COLOURS, coverage_bars, figure, reliability_diagram, risk_curve
+from polymodal.plots import COLOURS, coverage_bars, error_dots, figure, reliability_diagram, risk_curve
 
 
 def reliability():
@@ -71,7 +71,37 @@ def test_many_combinations_are_counted_instead_of_named():
     _, ax = figure()
     names = ["+".join(s) for s in subsets("abcdef")]
     coverage_bars(pd.DataFrame([("", "", 0, 1.0, n, "coverage", 0.9) for n in names], columns=COLUMNS), ax)
-    assert ax.get_xlabel() == "63 combinations, small ones first"
+    assert ax.get_xlabel() == "63 combinations, by the number of modalities"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_bar_a_hair_below_the_promise_is_not_hatched():
+    _, ax = figure()
+    rows = [("", "", 0, 1.0, name, "coverage", value) for name, value in (("a", 0.898), ("b", 0.894))]
+    coverage_bars(pd.DataFrame(rows, columns=COLUMNS), ax)
+    assert [bar.get_hatch() or "" for bar in ax.patches] == ["", "//"]
+
+
+def test_error_dots_are_means_and_spreads_of_each_method():
+    random = np.random.default_rng(0)
+    names = ["observed", "a+b", "b", "a"]
+    rows = [
+        ("toy", method, seed, 1.0, name, metric, random.random())
+        for method in ("one", "two")
+        for seed in range(3)
+        for name in names
+        for metric in ("ece", "brier")
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    _, ax = figure()
+    assert error_dots(table, ax, metric="brier") is ax
+    own = table[(table["metric"] == "brier") & (table["method"] == "two")].groupby("subset")["value"]
+    markers, _, (whiskers,) = ax.containers[1].lines
+    np.testing.assert_allclose(markers.get_ydata(), own.mean()[["b", "a", "a+b"]].to_numpy())
+    low, high = np.array(whiskers.get_segments())[:, :, 1].T
+    np.testing.assert_allclose((high - low) / 2, own.std()[["b", "a", "a+b"]].to_numpy())
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["b", "a", "a+b"]
+    assert "brier" in ax.get_ylabel()
 
 
 def test_the_risk_curve_is_the_table():

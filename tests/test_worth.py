@@ -111,6 +111,23 @@ def test_a_method_that_needs_a_pass_for_each_combination(data, gappy):
     assert not alone_values[:, [0, 2]].any()
 
 
+@pytest.mark.parametrize("which", ["raw", "worth"])
+def test_a_late_fusion_runs_each_branch_once_for_all_rows(which, gappy, request, monkeypatch):
+    model = request.getfixturevalue(which)
+    monkeypatch.setattr("polymodal.estimators.worth.ROWS_AT_ONCE", 250)
+    passes = []
+
+    def counted(self, batch):
+        passes.append(len(batch))
+        return forward(self, batch)
+
+    forward = type(model.method_).forward
+    monkeypatch.setattr(type(model.method_), "forward", counted)
+    model.shapley(gappy)
+    assert sum(passes) == 600
+    assert len(passes) == 3  # one a chunk, not one a combination
+
+
 def test_rows_are_explained_alike_in_pieces_and_together(worth, gappy, monkeypatch):
     whole = worth.shapley(gappy)
     monkeypatch.setattr("polymodal.estimators.worth.ROWS_AT_ONCE", 101)

@@ -22,7 +22,7 @@ from polymodal.plots.partition import (
 from polymodal.plots.ranking import critical_difference_diagram
 from polymodal.plots.robustness import rate_curve, robustness_curve, subset_heatmap
 from polymodal.plots.training import qq_reference, training_curves
-from polymodal.plots.trust import coverage_bars, reliability_diagram, risk_curve
+from polymodal.plots.trust import coverage_bars, error_dots, reliability_diagram, risk_curve
 from polymodal.plots.worth import acquisition_ranking, shapley_bars, waterfall
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "coverage_bars",
     "critical_difference_diagram",
     "cut_histogram",
+    "error_dots",
     "feature_map",
     "figure",
     "gate_curves",
