@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -92,14 +92,18 @@ def error_dots(table: pd.DataFrame, ax: Axes, *, metric: str = "ece") -> Axes:
         mean = by_subset.mean().reindex(names).to_numpy()
         spread = by_subset.std().reindex(names).fillna(0.0).to_numpy()
         places = np.arange(len(names)) + 0.6 * ((i + 0.5) / len(methods) - 0.5)
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ls": "none"}
+        style: dict[str, Any] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "ls": "none",
+        }
         ax.errorbar(places, mean, spread, ms=4, lw=0.8, label=f"{method}, mean {mean.mean():.3f}", **style)
     _name_combinations(ax, names)
     ax.set_ylim(bottom=0.0)
     ax.set_ylabel(f"{metric.upper() if metric == 'ece' else metric.replace('_', ' ')}, lower is better")
     ax.set_title("Calibration error by combination", loc="left", fontsize=10)
     ax.grid(alpha=0.3, axis="y")
-    place = {"loc": "upper right", "frameon": True, "framealpha": 0.85, "edgecolor": "none"}
+    place: dict[str, Any] = {"loc": "upper right", "frameon": True, "framealpha": 0.85, "edgecolor": "none"}
     ax.set_ylim(top=1.12 * ax.get_ylim()[1])  # the names of the methods stand above the markers
     ax.legend(ncols=4, fontsize=8, handletextpad=0.2, columnspacing=1.2, **place)
     return ax
@@ -133,7 +137,7 @@ def _name_combinations(ax: Axes, names: pd.Index) -> None:
     for start in np.flatnonzero(np.diff(sizes)) + 0.5:
         ax.axvline(start, color="0.7", lw=0.8, ls=":", zorder=0)
     if len(names) <= 16:
-        turned = {"rotation": 60, "ha": "right"} if sum(map(len, names)) > 80 else {}
+        turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if sum(map(len, names)) > 80 else {}
         ax.set_xticks(range(len(names)), list(names), fontsize=8, **turned)
         ax.set_xlabel("combination of modalities")
         return
