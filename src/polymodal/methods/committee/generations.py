@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from polymodal.batch import TaskKind
-from polymodal.methods.committee import pool
-from polymodal.methods.committee.linear import Directions
+from polymodal.methods.committee import evidence, pool
+from polymodal.methods.committee.evidence import Evidence
+from polymodal.methods.committee.linear import Directions, Linear
 from polymodal.methods.committee.members import N_MEMBERS, Branch, Joint, Lesson, to_shares
-from polymodal.methods.committee.pool import Judged, Weights
+from polymodal.methods.committee.pool import Judged, Weights, loss_of
 from polymodal.progress import progress
 
 MAX_FOLDS = 5
@@ -47,6 +48,8 @@ UNJUDGED_SHARPENING = 2.0
 """Power of what a teacher says when no held-out label has tempered it: members of a few rows are timid."""
 UNJUDGED_FOREST = -3.0
 """Log weight of a forest of a few rows, which nothing has judged; one taught by a teacher counts in full."""
+WORTH_HEARING, RARE_BY_CHANCE = 0.03, 0.01
+"""Part of the held-out loss that presence must take away, and how seldom shuffled labels depend on it so."""
 N_ALIGNMENTS = 20
 N_STRATA = 10
 
@@ -196,6 +199,7 @@ class Team:
         n_trees: of each forest.
         branches: one a modality, of the generation at hand.
         joint: what reads all modalities at once; None where it is not worth it.
+        tells: what presence says of the label; None where it is not heard.
     """
 
     known: np.ndarray
@@ -206,6 +210,7 @@ class Team:
     n_trees: int
     branches: tuple[Branch, ...] = ()
     joint: Joint | None = None
+    tells: Linear | None = None
 
 
 def teams_of(
@@ -258,7 +263,12 @@ def lesson_of(rows: Rows, team: Team, taught: tuple[np.ndarray, np.ndarray] | No
 
 
 def taught_by(
-    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, weights: Weights, verdict: Verdict
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    team: Team,
+    weights: Weights,
+    verdict: Verdict,
+    heard: Evidence | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a team's pool says of its unlabelled rows: (n, C) targets and (n,) weights.
 
@@ -271,6 +281,7 @@ def taught_by(
         team: the teacher.
         weights: of its pool.
         verdict: on the teachers.
+        heard: what it makes of presence, if anything.
     """
     presence = torch.from_numpy(rows.presence[team.free])
     said_alone = pool.opinions(team_scores(rows, turned, team, team.free), presence, weights)
@@ -280,6 +291,7 @@ def taught_by(
         joint = joint_scores(rows, team, team.free, torch.ones(1, presence.shape[1], dtype=torch.bool))
         z = pool.mixed(z, joint, n_present, weights)
     z = z[:, 0] * verdict.sharpening
+    z = z if heard is None else heard(z, presence)
     said = to_shares(z, rows.kind).double().numpy()
     if rows.kind == "regression":
         return said, np.full(len(said), verdict.explained)
@@ -344,12 +356,18 @@ class Verdict:
             other folds; NaN where nothing was held out.
         explained: share of the spread of values that a pool of all modalities explains, in [0, 1].
         sharpening: power of what its pools teach.
+        heard: what each team makes of presence; None where it is not heard.
+        judged: the rows that were held out; None without any.
+        fold: (n,) of each of them.
     """
 
     weights: tuple[Weights, ...]
     loss: float
     explained: float
     sharpening: float = 1.0
+    heard: tuple[Evidence, ...] | None = None
+    judged: Judged | None = None
+    fold: Tensor | None = None
 
 
 def unjudged(n_modalities: int, n_teams: int, kind: TaskKind, *, students: bool) -> Verdict:
@@ -377,19 +395,60 @@ def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets
         kind=rows.kind,
     )
     together = pool.learn(judged, start)
-    weights, total, count = [together], 0.0, 0
+    weights = [together]
     for number in range(1, len(teams)):
         weights.append(pool.learn(judged.rows(fold != number), together))
-        losses, counted = judged.rows(fold == number).losses(weights[-1])
+    heard = None if teams[0].tells is None else hear(rows, teams, judged, fold, weights)[0]
+    return _verdict(judged, fold, tuple(weights), heard)
+
+
+def _verdict(
+    judged: Judged, fold: Tensor, weights: tuple[Weights, ...], heard: tuple[Evidence, ...] | None
+) -> Verdict:
+    total, count = 0.0, 0
+    for number in range(1, len(weights)):
+        own = None if heard is None else heard[number]
+        losses, counted = judged.rows(fold == number).losses(weights[number], own)
         total, count = total + float(losses[counted].sum()), count + int(counted.sum())
-    return Verdict(tuple(weights), total / max(count, 1), _explained(judged, together))
+    explained = _explained(judged, weights[0], None if heard is None else heard[0])
+    loss = total / max(count, 1)
+    return Verdict(weights, loss, explained, heard=heard, judged=judged, fold=fold)
 
 
-def _explained(judged: Judged, weights: Weights) -> float:
+def hear(
+    rows: Rows, teams: list[Team], judged: Judged, fold: Tensor, weights: Sequence[Weights]
+) -> tuple[tuple[Evidence, ...], Tensor]:
+    """What each team makes of presence, learnt from rows held out, read by the presence that they have.
+
+    Args:
+        rows: all rows.
+        teams: each with what presence tells.
+        judged: the rows that were held out.
+        fold: (n,) of each of them.
+        weights: of each team's pool.
+
+    Returns:
+        The evidence of each team, and (n, 2): the loss of each row without presence and with it, each as
+        the other folds have it.
+    """
+    told = [team.tells(rows.presence[team.held].astype(np.float32)) for team in teams if team.tells]
+    whole, said = judged.whole(), torch.from_numpy(np.concatenate(told))
+    found, losses = [], torch.zeros(len(fold), 2)
+    for number, (team, own) in enumerate(zip(teams, weights, strict=True)):
+        assert team.tells is not None
+        z, held = whole.fused(own)[:, 0], fold == number
+        task = (z[~held], judged.target[~held], judged.presence[~held], judged.kind)
+        found.append(evidence.learn(*task, said[~held], team.tells))
+        for i, each in enumerate((evidence.without(*task), found[-1])):
+            losses[held, i] = loss_of(each(z[held], judged.presence[held]), judged.target[held], judged.kind)
+    return tuple(found), losses
+
+
+def _explained(judged: Judged, weights: Weights, heard: Evidence | None) -> float:
     """1 - (squared error of the pool of all modalities) / (that of the mean), of values, in [0, 1]."""
     if judged.kind != "regression":
         return 1.0
-    losses, _ = judged.whole().losses(weights)
+    losses, _ = judged.whole().losses(weights, heard)
     return float(np.clip(1 - 2 * float(losses.mean()) / max(float(judged.target.var()), 1e-9), 0.0, 1.0))
 
 
@@ -405,6 +464,7 @@ class Learnt:
         joint: the member that reads all at once, where it was worth it.
         directions: of each modality.
         weights: of the pool.
+        heard: what presence tells, where it was worth hearing.
         history: one entry a generation; the `rule` of the last says which was kept and why.
     """
 
@@ -412,6 +472,7 @@ class Learnt:
     joint: Joint | None
     directions: tuple[Directions, ...]
     weights: Weights
+    heard: Evidence | None
     history: list[dict[str, Any]]
 
 
@@ -451,8 +512,11 @@ def learn(
             start, figures = time.perf_counter(), {}
             taught: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(teams)
             if verdict is not None:
-                pools = zip(teams, verdict.weights, strict=True)
-                taught = [taught_by(rows, turned, *own, verdict) for own in pools]
+                heard = verdict.heard or (None,) * len(teams)
+                taught = [
+                    taught_by(rows, turned, team, weights, verdict, presence)
+                    for team, weights, presence in zip(teams, verdict.weights, heard, strict=True)
+                ]
                 figures = {} if watch is None else watch(teams[0].free, taught[0][0])  # type: ignore[index]
             for team, own in zip(teams, taught, strict=True):
                 learn_team(rows, turned, team, own, seed + generation)
@@ -463,17 +527,18 @@ def learn(
                 verdict = unjudged(len(rows.values), len(teams), rows.kind, students=generation > 0)
             if generation == 0 and judged and len(rows.values) > 1:
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
+                verdict = with_presence_if_it_tells(rows, teams, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
             if best is None or not judged or verdict.loss < best.history[-1]["validation_loss"]:
-                best = Learnt(
-                    teams[0].branches, teams[0].joint, directions, verdict.weights[0], list(history)
-                )
+                first = None if verdict.heard is None else verdict.heard[0]
+                members = (teams[0].branches, teams[0].joint, directions)
+                best = Learnt(*members, verdict.weights[0], first, list(history))
             elif len(history) - len(best.history) >= PATIENCE:
                 break
     assert best is not None
     rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free), rows.kind)
     history[-1]["rule"] = rule
-    return Learnt(best.branches, best.joint, directions, best.weights, history)
+    return replace(best, history=history)
 
 
 def turned_rows(
@@ -499,6 +564,8 @@ def learn_team(
     team.branches = branches_of(rows, turned, team, lesson, seed)
     if team.joint is not None:
         team.joint = joint_of(rows, team, lesson, seed)
+    if team.tells is not None:
+        team.tells = tells_of(rows, team, lesson)
 
 
 def branches_of(
@@ -539,10 +606,39 @@ def with_joint_if_better(
     return without
 
 
+def tells_of(rows: Rows, team: Team, lesson: Lesson) -> Linear:
+    """What the presence of a lesson's rows says of their labels."""
+    presence = rows.presence[lesson.rows]
+    return evidence.tells(presence, lesson.target, lesson.weight, rows.kind, team.prior)
+
+
+def with_presence_if_it_tells(rows: Rows, teams: list[Team], without: Verdict, seed: int) -> Verdict:
+    """Let every team hear what presence says, if that lowers the held-out loss and is no chance.
+
+    Rows are judged by the presence that they came with: one that was taken away for judging tells nothing.
+    """
+    judged, fold, known = without.judged, without.fold, teams[0].known
+    if judged is None or fold is None:
+        return without
+    random = np.random.default_rng(seed)
+    if evidence.by_chance(rows.presence[known], rows.target[known], random) > RARE_BY_CHANCE:
+        return without
+    for team in teams:
+        team.tells = tells_of(rows, team, lesson_of(rows, team, None))
+    heard, losses = hear(rows, teams, judged, fold, without.weights)
+    before, after = losses.mean(dim=0).tolist()
+    if after < (1 - WORTH_HEARING) * before:
+        return _verdict(judged, fold, without.weights, heard)
+    for team in teams:
+        team.tells = None
+    return without
+
+
 def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:
     a0, a1 = verdict.weights[0].sharpness.tolist()
     entry = {"stage": "generation", "epoch": generation, "sharpness": a1, "independence": a0}
     entry["joint"] = float(verdict.weights[0].joint[1])
+    entry["presence"] = 0.0 if verdict.heard is None else float(verdict.heard[0].weight.norm())
     if not math.isnan(verdict.loss):
         entry["validation_loss"] = verdict.loss
     return entry

@@ -20,6 +20,7 @@ from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import blank, last_step, masked_mean, step_mask
 from polymodal.methods.base import Method, judge_number
 from polymodal.methods.committee import generations
+from polymodal.methods.committee.evidence import Evidence
 from polymodal.methods.committee.forest import Forest
 from polymodal.methods.committee.generations import Learnt, Rows
 from polymodal.methods.committee.linear import Directions
@@ -56,7 +57,8 @@ class CommitteeConfig:
 
 
 WEIGHTS = tuple(field.name for field in fields(Weights))
-"""Names of the pool's numbers, which are kept as buffers."""
+EVIDENCE = tuple(field.name for field in fields(Evidence))
+"""Names of the numbers of the pool, and of what presence tells, which are kept as buffers."""
 
 # ---- what members read -------------------------------------------------------------------------------------
 
@@ -179,6 +181,9 @@ class Committee(Method):
     sharpness: Tensor
     joint: Tensor
     joint_shares: Tensor
+    presence_temper: Tensor
+    presence_weight: Tensor
+    presence_bias: Tensor
 
     def __init__(self, inputs: Sequence[Input], task: Task, config: CommitteeConfig | None = None) -> None:
         super().__init__(inputs, task, config)
@@ -189,6 +194,9 @@ class Committee(Method):
         start = Weights.start(len(self.inputs), N_MEMBERS, task.kind)
         for name in WEIGHTS:
             self.register_buffer(name, getattr(start, name))
+        nothing = Evidence.none(len(self.inputs), task.n_outputs)
+        for name in EVIDENCE:
+            self.register_buffer(f"presence_{name}", getattr(nothing, name))
 
     # ---- learning ----
 
@@ -265,6 +273,9 @@ class Committee(Method):
             self.joint_shares.copy_(torch.from_numpy(learnt.joint.shares))
         for name in WEIGHTS:
             getattr(self, name).copy_(getattr(learnt.weights, name))
+        if learnt.heard is not None:
+            for name in EVIDENCE:
+                getattr(self, f"presence_{name}").copy_(getattr(learnt.heard, name))
 
     # ---- predicting ----
 
@@ -305,7 +316,8 @@ class Committee(Method):
         z = pooled(opinions(read["scores"], presence, self.weights), presence.unsqueeze(1), self.weights)
         if self.joint_forest.n_trees:
             z = mixed(z, self._joint_scores(read["columns"], presence).unsqueeze(1), n_present, self.weights)
-        return torch.where(n_present > 0, self.to_prediction(z[:, 0]), self.prior)
+        z = self.heard(z[:, 0], presence)
+        return torch.where(n_present > 0, self.to_prediction(z), self.prior)
 
     def _joint_scores(self, columns: Tensor, presence: Tensor) -> Tensor:
         """(B, C) scores of the joint member; zeros where a row has fewer than two modalities."""
@@ -320,6 +332,11 @@ class Committee(Method):
     def own(self) -> tuple[BranchMembers, ...]:
         """The members of each modality."""
         return tuple(cast(BranchMembers, branch) for branch in self.branches)
+
+    @property
+    def heard(self) -> Evidence:
+        """What presence tells: nothing, where it was not worth hearing."""
+        return Evidence(*(getattr(self, f"presence_{name}") for name in EVIDENCE))
 
     @property
     def weights(self) -> Weights:

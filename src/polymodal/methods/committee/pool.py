@@ -32,6 +32,9 @@ from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.batch import TaskKind
 
+Heard = Callable[[Tensor, Tensor], Tensor]
+"""From (..., C) scores and a (..., M) presence to scores."""
+
 MAX_SUBSETS = 31
 PRIOR_ROWS = 0.25
 """How many rows the prior of a weight counts as; that of the other numbers counts as one."""
@@ -197,14 +200,24 @@ class Judged:
         rows = (self.scores, joint, self.target, self.presence)
         return Judged(*rows, everything, self.kind)
 
-    def losses(self, weights: Weights) -> tuple[Tensor, Tensor]:
-        """(n, S) losses, and (n, S) bool: which count, each row having something of S."""
+    def fused(self, weights: Weights) -> Tensor:
+        """(n, S, C) scores of the pool."""
         present = self.presence.unsqueeze(1) & self.subsets
-        n_present = present.sum(dim=2)
         z = pooled(opinions(self.scores, self.presence, weights), present, weights)
-        if self.joint is not None:
-            z = mixed(z, self.joint, n_present, weights)
-        return loss_of(z, self.target.unsqueeze(1), self.kind), n_present > 0
+        return z if self.joint is None else mixed(z, self.joint, present.sum(dim=2), weights)
+
+    def losses(self, weights: Weights, heard: Heard | None = None) -> tuple[Tensor, Tensor]:
+        """(n, S) losses, and (n, S) bool: which count, each row having something of S.
+
+        Args:
+            weights: of the pool.
+            heard: what the presence that a row came with makes of its scores, whatever S is.
+        """
+        z = self.fused(weights)
+        if heard is not None:
+            z = heard(z, self.presence.unsqueeze(1))
+        counted = (self.presence.unsqueeze(1) & self.subsets).any(dim=2)
+        return loss_of(z, self.target.unsqueeze(1), self.kind), counted
 
     def mean_loss(self, weights: Weights) -> Tensor:
         """Mean over the rows and their combinations; 0 without any."""
@@ -231,7 +244,7 @@ def learn(judged: Judged, start: Weights) -> Weights:
         weights = Weights(theta, temper, prior.alpha, prior.sharpness, prior.joint)
         return judged.loss_alone(weights) + (distance / (2 * n_alone)).sum()
 
-    theta, temper = _least(alone, (start.theta, start.temper), (3.0, 2.0))
+    theta, temper = least(alone, (start.theta, start.temper), (3.0, 2.0))
 
     def together(alpha: Tensor, sharpness: Tensor, joint: Tensor) -> Tensor:
         moved = (sharpness - prior.sharpness).square().sum()
@@ -242,11 +255,11 @@ def learn(judged: Judged, start: Weights) -> Weights:
         return judged.mean_loss(weights) + distance / (2 * max(len(judged.target), 1))
 
     first = (start.alpha, start.sharpness, start.joint)
-    alpha, sharpness, joint = _least(together, first, (3.0, 2.0, (0.0, 8.0)))
+    alpha, sharpness, joint = least(together, first, (3.0, 2.0, (0.0, 8.0)))
     return Weights(theta, temper, alpha, sharpness, joint)
 
 
-def _least(
+def least(
     objective: Callable[..., Tensor], start: Sequence[Tensor], bounds: Sequence[float | tuple[float, float]]
 ) -> list[Tensor]:
     """The arguments of lowest objective, each within its bounds (or as far from 0 as one number)."""

@@ -1,0 +1,140 @@
+"""What presence itself tells: where inputs are absent for a reason, those that are there tell of the label.
+
+Were the inputs of a row independent of its presence r given the label, their likelihoods would multiply:
+
+    p(y | x, r) ~ p(y | x) p(y | r) / p(y),    in scores    z + g(r),    g(r) = log p(y | r) - log p(y).
+
+g is a linear member that reads the M bits of r alone. The members of a modality have met only rows that
+have it, so they know a part of g already. How much of g is to be heard, and what it says wrongly beside them,
+is learnt from held-out rows read by the presence that they came with:
+
+    z' = c z_S + b g(r) + (r - mean r) A + a,
+
+under a Gaussian prior around c = b = 1, A = 0 and a = 0. It is linear in r: a weight for each bit and output.
+
+Letters: n rows, M modalities, C outputs, S subsets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.batch import TaskKind
+from polymodal.methods.committee.linear import Linear, fit_linear, starting_bias
+from polymodal.methods.committee.pool import least, loss_of
+
+PENALTY = 1.0
+"""Of the linear member's weights."""
+PRIOR_ROWS = 10.0
+"""How many rows the prior of c, b, A and a counts as."""
+N_SHUFFLES = 499
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is added to a pool's scores.
+
+    Attributes:
+        temper: (), c.
+        weight: (M, C) of the bits.
+        bias: (C,).
+    """
+
+    temper: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def none(cls, n_modalities: int, n_outputs: int) -> Evidence:
+        """Presence tells nothing."""
+        return cls(torch.ones(()), torch.zeros(n_modalities, n_outputs), torch.zeros(n_outputs))
+
+    def __call__(self, z: Tensor, presence: Tensor) -> Tensor:
+        """Scores (..., C) and a presence (..., M) to scores."""
+        return self.temper * z + presence.to(self.weight) @ self.weight + self.bias
+
+
+def tells(
+    presence: np.ndarray, target: np.ndarray, weight: np.ndarray, kind: TaskKind, prior: np.ndarray
+) -> Linear:
+    """g: what the presence of a row says of its label beyond the prior.
+
+    Args:
+        presence: (n, M) bool.
+        target: (n, C) shares or values, NaN where a label is masked.
+        weight: (n,) of the rows, which need not be many: without any, g is 0.
+        kind: the task kind.
+        prior: (C,) shares or values.
+    """
+    bits = presence.astype(np.float32)
+    mean = weight @ bits / max(weight.sum(), 1e-9)
+    own = fit_linear(bits - mean.astype(np.float32), target, weight, kind, prior, penalty=PENALTY)
+    return Linear(own.weight, own.bias - mean @ own.weight - starting_bias(prior, kind))
+
+
+def by_chance(presence: np.ndarray, target: np.ndarray, random: np.random.Generator) -> float:
+    """How often shuffled labels depend on presence as much as these do: the p of a permutation test.
+
+    Depending is measured by the squared correlations of bits and outputs, summed.
+
+    Args:
+        presence: (n, M) bool.
+        target: (n, C), NaN where a label is masked.
+        random: of the shuffles.
+    """
+    bits = presence - presence.mean(axis=0)
+    bits = bits[:, bits.any(axis=0)]
+    if not bits.size:
+        return 1.0
+    bits /= bits.std(axis=0)
+    known = np.nan_to_num(target - np.nanmean(target, axis=0))
+    known = known[:, known.any(axis=0)] / known[:, known.any(axis=0)].std(axis=0)
+    shuffled = [known, *(random.permutation(known) for _ in range(N_SHUFFLES))]
+    strength = np.array([np.square(bits.T @ labels).sum() for labels in shuffled])
+    return float((strength >= (1 - 1e-9) * strength[0]).mean())
+
+
+def learn(
+    z: Tensor, target: Tensor, presence: Tensor, kind: TaskKind, told: Tensor, tells: Linear
+) -> Evidence:
+    """The evidence of lowest loss on held-out rows.
+
+    Args:
+        z: (n, C) of the pool, of all that a row has.
+        target: (n, C).
+        presence: (n, M) bool.
+        kind: the task kind.
+        told: (n, C): g of each row, by whoever did not see its label.
+        tells: g of whoever is to use the evidence.
+    """
+    mean = presence.to(z).mean(dim=0)
+    bits = presence.to(z) - mean
+
+    def objective(scale: Tensor, rest: Tensor, shift: Tensor) -> Tensor:
+        loss = loss_of(scale[0] * z + scale[1] * told + bits @ rest + shift, target, kind).mean()
+        return loss + _far(len(z), scale - 1, rest, shift)
+
+    start = (torch.ones(2), torch.zeros(presence.shape[1], z.shape[1]), torch.zeros(z.shape[1]))
+    scale, rest, shift = least(objective, start, ((0.0, 4.0), 8.0, 8.0))
+    weight = scale[1] * torch.from_numpy(tells.weight).float() + rest
+    bias = scale[1] * torch.from_numpy(tells.bias).float() + shift - mean @ rest
+    return Evidence(scale[0], weight, bias)
+
+
+def without(z: Tensor, target: Tensor, presence: Tensor, kind: TaskKind) -> Evidence:
+    """The same without a word from presence: what c and a do alone is no merit of the bits."""
+
+    def objective(scale: Tensor, shift: Tensor) -> Tensor:
+        loss = loss_of(scale * z + shift, target, kind).mean()
+        return loss + _far(len(z), scale - 1, shift)
+
+    scale, shift = least(objective, (torch.ones(1), torch.zeros(z.shape[1])), ((0.0, 4.0), 8.0))
+    return Evidence(scale[0], torch.zeros(presence.shape[1], z.shape[1]), shift)
+
+
+def _far(n: int, *moved: Tensor) -> Tensor:
+    return PRIOR_ROWS * torch.stack([part.square().sum() for part in moved]).sum() / (2 * max(n, 1))

@@ -1,0 +1,225 @@
+"""What presence tells the committee: beside dull twins, heard where it tells, and never elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from polymodal import MethodClassifier, MethodRegressor, load
+from polymodal.data import missingness
+from polymodal.methods.committee import evidence, generations
+from polymodal.methods.committee.evidence import Evidence
+from polymodal.methods.committee.generations import Rows
+from polymodal.methods.committee.pool import loss_of
+
+FEW_TREES = {"n_trees": 10, "n_trees_judged": 6, "n_generations": 1}
+
+
+def bits(n=400, seed=0):
+    """(n, 3) presence of which the first bit tells a class of two, and the class."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 2, n)
+    presence = random.random((n, 3)) < 0.5
+    presence[:, 0] = random.random(n) < np.where(y == 1, 0.9, 0.2)
+    return presence, y
+
+
+# ---- what the bits say -------------------------------------------------------------------------------------
+
+
+def test_presence_says_what_a_logistic_regression_of_the_bits_does_beyond_the_prior():
+    presence, y = bits()
+    prior = np.bincount(y) / len(y)
+    own = evidence.tells(presence, np.eye(2)[y], np.ones(len(y)), "multiclass", prior)
+    # two columns of weights, each under the penalty, are one column under half of it
+    twin = LogisticRegression(C=2.0, tol=1e-9).fit(presence, y)
+    said = own(presence.astype(np.float32)) + np.log(prior)
+    expected = twin.decision_function(presence)
+    np.testing.assert_allclose(said[:, 1] - said[:, 0], expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+@pytest.mark.parametrize("constant", [True, False])
+def test_presence_that_never_changes_or_was_never_seen_says_nothing(kind, constant):
+    target = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]) if constant else np.zeros((0, 2))
+    presence, prior = np.ones((len(target), 3), dtype=bool), np.array([2 / 3, 1 / 3])
+    own = evidence.tells(presence, target, np.ones(len(target)), kind, prior)
+    assert np.abs(own.weight).max() == 0
+    np.testing.assert_allclose(own(np.ones((1, 3), np.float32)), 0, atol=2e-2)
+
+
+def test_evidence_is_its_formula():
+    torch.manual_seed(0)
+    own = Evidence(torch.tensor(0.5), torch.randn(3, 2), torch.randn(2))
+    z, presence = torch.randn(4, 5, 2), torch.rand(4, 1, 3) < 0.5
+    found = own(z, presence)
+    for row in range(4):
+        for s in range(5):
+            expected = 0.5 * z[row, s] + own.bias
+            for m in range(3):
+                if presence[row, 0, m]:
+                    expected = expected + own.weight[m]
+            torch.testing.assert_close(found[row, s], expected)
+
+
+def test_nothing_is_added_bit_for_bit():
+    z = torch.randn(4, 3)
+    assert torch.equal(Evidence.none(2, 3)(z, torch.rand(4, 2) < 0.5), z)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_what_is_learnt_lowers_the_loss_and_little_is_learnt_of_one_row(kind):
+    presence, y = bits()
+    target = np.eye(2)[y]
+    prior = target.mean(axis=0)
+    own = evidence.tells(presence, target, np.ones(len(y)), kind, prior)
+    bold = torch.from_numpy(presence)
+    told = torch.from_numpy(own(presence.astype(np.float32))).float()
+    z = torch.from_numpy(np.random.default_rng(1).normal(size=(len(y), 2))).float()
+    wanted = torch.from_numpy(target).float()
+    heard = evidence.learn(z, wanted, bold, kind, told, own)
+    deaf = evidence.without(z, wanted, bold, kind)
+    assert not deaf.weight.any()
+    losses = [loss_of(each(z, bold), wanted, kind).mean() for each in (heard, deaf)]
+    assert losses[0] < 0.9 * losses[1]
+    one = evidence.learn(z[:1], wanted[:1], bold[:1], kind, 0 * told[:1], own)
+    assert one.temper == pytest.approx(1, abs=0.2)
+    np.testing.assert_allclose(one.weight, own.weight, atol=0.5)
+
+
+def test_shuffled_labels_depend_on_presence_by_chance():
+    presence, y = bits(n=60)
+    random = np.random.default_rng(0)
+    assert evidence.by_chance(presence, np.eye(2)[y], random) == 1 / (1 + evidence.N_SHUFFLES)
+    assert evidence.by_chance(np.ones((60, 3), bool), np.eye(2)[y], random) == 1
+    assert evidence.by_chance(presence, np.ones((60, 1)), random) == 1
+    found = [evidence.by_chance(presence, np.eye(2)[random.permutation(y)], random) for _ in range(40)]
+    assert 0.3 < np.mean(found) < 0.7
+
+
+# ---- whether it is heard -----------------------------------------------------------------------------------
+
+
+def table(cause, kind="multiclass", n=240, n_known=200, seed=0):
+    """Three weak modalities; absent by ``cause``: never, at random, or as the label has it."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 3, n)
+    target = {
+        "multiclass": np.eye(3)[y],
+        "multilabel": np.eye(3)[y],
+        "regression": (y - 1.0)[:, None] + 0.1 * random.normal(size=(n, 1)),
+    }[kind]
+    names = ("a", "b", "c")
+    mask = {
+        "never": lambda: missingness.completely_at_random(n, names, 0.0, seed),
+        "random": lambda: missingness.completely_at_random(n, names, 0.4, seed),
+        "label": lambda: missingness.not_at_random(n, names, 0.33, seed, by_label=y),
+    }[cause]().mask
+    target = np.where(np.arange(n)[:, None] < n_known, target, np.nan)
+    values = tuple(
+        (random.normal(size=(n, 3)) + 0.5 * (y == m)[:, None]).astype(np.float32) for m in range(3)
+    )
+    return Rows(values, mask, target, None, kind), y
+
+
+def learn(rows, **more):
+    return generations.learn(rows, n_trees=8, n_trees_judged=5, n_generations=1, seed=0, **more)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_presence_is_heard_where_it_tells_and_never_where_it_is_chance(kind):
+    assert learn(table("label", kind, n=200)[0]).heard is not None
+    for cause in ("never", "random"):
+        assert learn(table(cause, kind, n=200)[0]).heard is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_known", [20])
+def test_a_handful_of_labels_does_not_make_evidence_of_chance(n_known, seed):
+    assert learn(table("random", n_known=n_known, seed=seed)[0]).heard is None
+
+
+def test_what_is_not_heard_changes_nothing(monkeypatch):
+    rows, _ = table("random", n=200)
+    plain = learn(rows)
+    monkeypatch.setattr(generations, "with_presence_if_it_tells", lambda rows, teams, without, seed: without)
+    twin = learn(rows)
+    assert torch.equal(plain.weights.alpha, twin.weights.alpha)
+    assert [e["validation_loss"] for e in plain.history] == [e["validation_loss"] for e in twin.history]
+
+
+def test_a_teacher_hears_it_too():
+    rows, _ = table("label", "regression")
+    _, turned = generations.turned_rows(rows, np.random.default_rng(0))
+    team = generations.teams_of(rows, np.full(200, -1), 5, 5, np.random.default_rng(0))[0]
+    generations.learn_team(rows, turned, team, None, 0)
+    verdict = generations.unjudged(3, 1, "regression", students=False)
+    task = (rows, turned, team, verdict.weights[0], verdict)
+    two_a_modality = Evidence(torch.ones(()), torch.full((3, 1), 2.0), torch.zeros(1))
+    more = generations.taught_by(*task, two_a_modality)[0] - generations.taught_by(*task)[0]
+    np.testing.assert_allclose(more[:, 0], 2 * rows.presence[team.free].sum(axis=1), atol=1e-5)
+
+
+def test_a_row_is_judged_by_the_presence_that_it_came_with():
+    rows, _ = table("label")
+    folds = generations.folds_of(rows, np.random.default_rng(0))
+    teams = generations.teams_of(rows, folds, 5, 5, np.random.default_rng(0))
+    _, turned = generations.turned_rows(rows, np.random.default_rng(0))
+    for team in teams:
+        generations.learn_team(rows, turned, team, None, 0)
+    verdict = generations.judge(rows, turned, teams, torch.eye(3, dtype=torch.bool))
+    verdict = generations.with_presence_if_it_tells(rows, teams, verdict, 0)
+    own, judged = verdict.heard[1], verdict.judged
+    losses, counted = judged.losses(verdict.weights[1], own)
+    expected = own(judged.fused(verdict.weights[1])[:, 2], judged.presence)
+    there = counted[:, 2]
+    torch.testing.assert_close(losses[there, 2], loss_of(expected, judged.target, "multiclass")[there])
+
+
+# ---- through the public door -------------------------------------------------------------------------------
+
+
+def frames(rows, there=None):
+    there = rows.presence if there is None else there
+    return {
+        name: np.where(here[:, None], value, np.nan)
+        for name, value, here in zip("abc", rows.values, there.T, strict=True)
+    }
+
+
+def test_it_is_predicted_with_saved_and_read_once(tmp_path):
+    rows, y = table("label", n=400)
+    X, few = frames(rows), np.where(np.arange(400) < 200, y, -1)
+    model = MethodClassifier("committee", settings=FEW_TREES, random_state=0).fit(X, few)
+    assert model.history_[0]["presence"] > 0
+    deaf = MethodClassifier("committee", settings=FEW_TREES, random_state=0).fit(X, few)
+    deaf.method_.presence_weight.zero_()
+    deaf.method_.presence_bias.zero_()
+    held = {name: value[200:] for name, value in X.items()}
+    assert model.score(held, y[200:]) > deaf.score(held, y[200:]) + 0.05
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    predict = model.subset_predict(X)
+    np.testing.assert_allclose(predict(("a", "b")), model.prediction({k: X[k] for k in "ab"}), atol=1e-6)
+
+
+def test_a_row_without_anything_is_given_the_prior():
+    rows, y = table("label")
+    model = MethodClassifier("committee", settings=FEW_TREES, random_state=0).fit(frames(rows), y)
+    assert model.history_[0]["presence"] > 0
+    nothing = frames(rows, np.zeros_like(rows.presence))
+    np.testing.assert_allclose(model.prediction(nothing)[0], np.bincount(y) / len(y), atol=1e-6)
+
+
+def test_values_hear_it():
+    rows, _ = table("label", "regression", n=400, n_known=400)
+    y, X = rows.target[:, 0], frames(rows)
+    model = MethodRegressor("committee", settings=FEW_TREES, random_state=0).fit(
+        {k: v[:300] for k, v in X.items()}, y[:300]
+    )
+    held = {k: v[300:] for k, v in X.items()}
+    heard = np.abs(model.predict(held) - y[300:]).mean()
+    model.method_.presence_weight.zero_()
+    model.method_.presence_bias.zero_()
+    assert heard < np.abs(model.predict(held) - y[300:]).mean()
