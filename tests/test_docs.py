@@ -89,6 +89,17 @@ def test_the_page_of_pgm_has_every_setting():
     assert [f.name for f in fields(PgMConfig) if f"`{f.name}`" not in page] == []
 
 
+def test_the_gallery_has_every_picture_with_its_command():
+    page = (ROOT / "docs" / "gallery.md").read_text()
+    tool = (ROOT / "tools" / "gallery.py").read_text()
+    shown = re.findall(r"\]\(gallery/(\w+)\.png\)", page)
+    assert sorted(shown) == sorted(path.stem for path in (ROOT / "docs" / "gallery").iterdir())
+    for name in shown:
+        assert re.search(rf"^python tools/gallery\.py {name}\b", page, re.MULTILINE), name
+        assert f"def {name}() -> Figure" in tool or f'REPORT = "{name}"' in tool
+        assert (ROOT / "docs" / "gallery" / f"{name}.png").stat().st_size < 150_000
+
+
 def test_the_readme_has_both_commands():
     text = (ROOT / "README.md").read_text()
     assert "<!-- demo command -->" in text

@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polymodal import MethodClassifier, MethodRegressor, PgMClassifier, RobultClassifier, report
+from polymodal import (
+    MethodClassifier,
+    MethodRegressor,
+    MultimodalClassifier,
+    PgMClassifier,
+    RobultClassifier,
+    report,
+)
 from polymodal.cli import main
 from polymodal.errors import DataError
 from polymodal.estimators import shapley_table
 from polymodal.metrics import accuracy
-from polymodal.report import svg, words
+from polymodal.report import charts, svg, words
 from polymodal.report.headline import subset_in_words
 
 QUICK = {"max_epochs": 3, "random_state": 0, "device": "cpu"}
@@ -197,6 +204,20 @@ def test_a_partition_shows_its_gates(data, held, tmp_path):
     assert "How the model divides its inputs" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+def test_the_default_shows_its_generations(held, data, tmp_path):
+    X, y = data
+    few = y[:180].copy()
+    few[::2] = None
+    model = MultimodalClassifier(random_state=0, device="cpu").fit(part(X, 0, 180), few)
+    facts = model.report(*held, tmp_path / "r.html")
+    history = facts.table("training", "history")
+    assert history["generation"].tolist() == list(range(len(model.history_)))
+    assert history["validation_loss"].tolist() == [entry["validation_loss"] for entry in model.history_]
+    assert model.stopping_rule_ in facts.topics["training"].sentences[0]
+    assert set(facts.left_out) == {"coverage", "partition"}
+    assert "Losses by generation" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_a_regression_has_intervals_once_calibrated(calibrate, tmp_path):
     X, codes = rows(names=("a", "b"))
@@ -289,6 +310,15 @@ def test_a_line_breaks_where_a_number_is_missing():
     path = svg.polyline([(0, 0), (1, 1), (2, np.nan), (3, 3), (4, 4)], "x")
     assert path.count("M") == 2
     assert "nan" not in path
+
+
+def test_names_on_a_map_do_not_cover_each_other():
+    names = [(50.0, 20.0, "sweep"), (55.0, 22.0, "mop"), (52.0, 40.0, "eat"), (400.0, 21.0, "far away")]
+    placed = {words: (x, y) for x, y, words in charts._apart(names)}
+    assert placed["sweep"] == (50.0, 20.0)
+    assert placed["far away"] == (400.0, 21.0)
+    heights = sorted(placed[name][1] for name in ("sweep", "mop", "eat"))
+    assert min(np.diff(heights)) >= 13.0
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREYS = ("#4d4d4d", "#8c8c8c", "#b0b0b0")
@@ -33,9 +34,10 @@ def panels(n: int, *, columns: int = 2, width: float = 9.0, height: float = 3.5)
     return result, [result.add_subplot(n_rows, columns, i + 1) for i in range(n)]
 
 
-def legend_beside(ax: Axes, *, reverse: bool = False) -> None:
+def legend_beside(ax: Axes, *, reverse: bool = False) -> Legend:
     """The legend to the right of the axes; reversed for a stack, whose first lies at the bottom."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0, reverse=reverse)
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    return ax.legend(**place, frameon=False, reverse=reverse)
 
 
 def mark_stages(table: pd.DataFrame, ax: Axes) -> None:

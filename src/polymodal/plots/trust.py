@@ -30,15 +30,17 @@ def reliability_diagram(table: pd.DataFrame, ax: Axes, *, subset: str = OBSERVED
     ax.plot([0, 1], [0, 1], color="0.5", lw=1, ls=":", label="honest")
     for i, (name, line) in enumerate(part.groupby(method, sort=False)):
         colour = COLOURS[i % len(COLOURS)]
-        ax.plot(line["confidence"], line["accuracy"], color=colour, lw=1.2, label=str(name) or None)
-        sizes = 12.0 + 90.0 * line["n_rows"] / most
-        marker = MARKERS[i % len(MARKERS)]
-        ax.scatter(line["confidence"], line["accuracy"], s=sizes, color=colour, marker=marker, alpha=0.8)
+        style: dict[str, Any] = {"color": colour, "marker": MARKERS[i % len(MARKERS)]}
+        # the line is faint: it joins bins of many rows with bins of few
+        ax.plot(line["confidence"], line["accuracy"], lw=0.8, alpha=0.45, ms=2.5, label=name or None, **style)
+        sizes = 4.0 + 140.0 * line["n_rows"] / most
+        ax.scatter(line["confidence"], line["accuracy"], s=sizes, alpha=0.8, lw=0, **style)
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share right")
     ax.set_aspect("equal")
     ax.set_title(f"Reliability: {_in_words(subset)}", loc="left", fontsize=10)
     ax.grid(alpha=0.3)
-    legend_beside(ax)
+    for handle in legend_beside(ax).get_lines():
+        handle.set(alpha=1.0, markersize=6.0 * (handle.get_marker() != "None"))
     return ax
 
 
@@ -70,6 +72,7 @@ def coverage_bars(table: pd.DataFrame, ax: Axes, *, alpha: float = 0.1) -> Axes:
     _name_combinations(ax, coverage.index)
     ax.set_ylabel("coverage [%]")
     ax.set_title(f"Coverage by combination; promised: {100 * (1 - alpha):g} %", loc="left", fontsize=10)
+    ax.set_axisbelow(True)
     ax.grid(alpha=0.3, axis="y")
     return ax
 
@@ -144,7 +147,7 @@ def _name_combinations(ax: Axes, names: pd.Index) -> None:
     middles = {size: float(np.flatnonzero(sizes == size).mean()) for size in np.unique(sizes)}
     words = ["" if size == np.inf else f"{size:g}" for size in middles]
     ax.set_xticks(list(middles.values()), words)
-    ax.set_xlabel(f"{len(names)} combinations, by the number of modalities")
+    ax.set_xlabel(f"{int(np.isfinite(sizes).sum())} combinations, by the number of modalities")
 
 
 def _in_words(subset: str) -> str:

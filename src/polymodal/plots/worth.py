@@ -53,6 +53,7 @@ def waterfall(table: pd.DataFrame, ax: Axes, *, row: int = 0, output: Any = None
     ax.axvline(prediction, color="k", lw=1, ls="--", zorder=0)
     ax.set_yticks(places, part["modality"])
     ax.invert_yaxis()
+    ax.use_sticky_edges = False  # the first bar begins inside the axes
     ax.margins(x=0.15)
     ax.set_xlabel(f"prediction for {output}")
     ax.set_title(f"Row {row}: from the prior {prior:.3g} to {prediction:.3g}", loc="left", fontsize=10)
@@ -89,6 +90,7 @@ def _bars(ax: Axes, names: pd.Series, values: pd.Series, errors: pd.Series) -> N
     ax.axvline(0.0, color="0.3", lw=1)
     ax.set_yticks(places, list(names))
     ax.invert_yaxis()
+    ax.set_axisbelow(True)
     ax.grid(alpha=0.3, axis="x")
 
 

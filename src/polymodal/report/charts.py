@@ -274,8 +274,20 @@ def scatter(points: pd.DataFrame, styles: Mapping[str, str], *, named: bool, sai
         places = [(axes.x(x), axes.y(y)) for x, y in zip(own["x"], own["y"], strict=True)]
         parts.append(cloud(places, f"point {styles[str(group)]}"))
         x, y = np.median(np.array(places), axis=0)
-        middles.append(text(float(x), float(y) + 4, clipped(str(group), 14), "over", anchor="middle"))
-    return picture(parts + (middles if named else []), words=said, height=axes.height)
+        middles.append((float(x), float(y) + 4, clipped(str(group), 14)))
+    names = [text(x, y, name, "over", anchor="middle") for x, y, name in _apart(middles)]
+    return picture(parts + (names if named else []), words=said, height=axes.height)
+
+
+def _apart(names: list[tuple[float, float, str]], line: float = 13.0) -> list[tuple[float, float, str]]:
+    """Names moved down, the upper ones first, until none is written over another."""
+    placed: list[tuple[float, float, str]] = []
+    for x, y, name in sorted(names, key=lambda name: name[1]):
+        for x0, y0, other in sorted(placed, key=lambda name: name[1]):
+            if abs(x - x0) < LETTER * (len(name) + len(other)) / 2 and y0 - line < y < y0 + line:
+                y = y0 + line
+        placed.append((x, y, name))
+    return placed
 
 
 def _squared(points: pd.DataFrame, tall: float) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -425,15 +425,17 @@ def partition(seen: Seen) -> Topic | str:
 
 
 def training(seen: Seen) -> Topic | str:
-    """Losses by epoch."""
+    """Losses by epoch; of a method that learns alone, held-out losses by generation."""
     history = pd.DataFrame(seen.model.history_)
-    if not len(history) or "loss" not in history:
+    if not len(history) or not {"loss", "validation_loss"} & set(history.columns):
         return "The model keeps no history of its training."
     terms = [name for name in history.columns if name.startswith("loss/")]
     kept = [name for name in ("stage", "loss", "validation_loss", *terms) if name in history]
     table = history[kept].copy()
-    table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    return Topic({"history": table}, [f"{words.counted(len(table), 'epoch')}; {seen.model.stopping_rule_}."])
+    alone = "stage" in table and table["stage"].eq("generation").all()
+    step, first = ("generation", 0) if alone else ("epoch", 1)
+    table.insert(0, step, np.arange(first, len(table) + first))
+    return Topic({"history": table}, [f"{words.counted(len(table), step)}; {seen.model.stopping_rule_}."])
 
 
 def health_of(seen: Seen) -> Topic:

@@ -537,21 +537,27 @@ def partition(facts: Facts) -> list[str]:
 
 
 def training(facts: Facts) -> list[str]:
-    """Losses by epoch."""
+    """Losses by epoch or generation."""
     history = facts.table("training", "history")
-    epochs = history["epoch"].astype(float).tolist()
+    step = str(history.columns[0])
+    steps = history[step].astype(float).tolist()
     marks = _stages(history)
 
     def drawn(columns: dict[str, str], said: str) -> str:
-        shown = [Line(c, epochs, history[c].astype(float).tolist(), style) for c, style in columns.items()]
-        return charts.lines(shown, "epoch", "loss", said=said, marks=marks)
+        shown = [Line(c, steps, history[c].astype(float).tolist(), style) for c, style in columns.items()]
+        return charts.lines(shown, step, "loss", said=said, marks=marks)
 
-    first, last = (words.number(history["loss"].iloc[i]) for i in (0, -1))
-    shown = [figure("Training loss", drawn({"loss": METHOD}, f"Training loss from {first} to {last}"))]
-    if "validation_loss" in history:
+    shown = []
+    if "loss" in history:
+        first, last = (words.number(history["loss"].iloc[i]) for i in (0, -1))
+        shown.append(
+            figure("Training loss", drawn({"loss": METHOD}, f"Training loss from {first} to {last}"))
+        )
+    if "validation_loss" in history and len(history) > 1:
         best = words.number(history["validation_loss"].min())
-        picture = drawn({"validation_loss": METHOD}, f"Validation loss, at best {best}")
-        shown.append(figure("Validation loss", picture, f"At best {best}."))
+        title = "Validation loss" if "loss" in history else "Loss on rows held out"
+        picture = drawn({"validation_loss": METHOD}, f"{title}, at best {best}")
+        shown.append(figure(title, picture, f"At best {best}."))
     terms = [c for c in history.columns if c.startswith("loss/")]
     if len(terms) > 1:
         styles = {c: charts.COLOURS[i % 10] for i, c in enumerate(terms)}
@@ -559,19 +565,21 @@ def training(facts: Facts) -> list[str]:
         shown.append(
             figure(
                 "Terms of the training loss",
-                drawn(styles, "The terms of the training loss by epoch"),
+                drawn(styles, f"The terms of the training loss by {step}"),
                 "",
                 key,
             )
         )
-    columns = [number_column("epoch", "epoch", words.count)]
+    columns = [number_column(step, step, words.count)]
     columns += [
-        number_column(c, c.removeprefix("loss/")) for c in history.columns if c not in ("epoch", "stage")
+        number_column(c, c.removeprefix("loss/").replace("_", " "))
+        for c in history.columns
+        if c not in (step, "stage")
     ]
     return [
         lead(facts.topics["training"].sentences[0]),
-        figures(*shown),
-        details("The figures", table(history, columns, "Losses by epoch")),
+        *([figures(*shown)] if shown else []),
+        details("The figures", table(history, columns, f"Losses by {step}")),
     ]
 
 
@@ -580,7 +588,10 @@ def _stages(history: pd.DataFrame) -> list[tuple[float, str]]:
     if "stage" not in history or history["stage"].nunique() < 2:
         return []
     begins = history["stage"] != history["stage"].shift()
-    return [(float(e), str(s)) for e, s in history.loc[begins, ["epoch", "stage"]].itertuples(index=False)]
+    return [
+        (float(e), str(s))
+        for e, s in history.loc[begins, [history.columns[0], "stage"]].itertuples(index=False)
+    ]
 
 
 def health(facts: Facts) -> list[str]:
