@@ -571,7 +571,7 @@ def supervised_regression(value: Tensor, y: Tensor, mask: Tensor) -> Tensor:
 
 
 def symmetric_info_nce(
-    a: Tensor, b: Tensor, *, temperature: float, positives: Tensor | None = None
+    a: Tensor, b: Tensor, *, temperature: float | Tensor, positives: Tensor | None = None
 ) -> Tensor:
     """InfoNCE between two views of the same rows, in both directions, and their mean.
 

@@ -5,11 +5,11 @@ trailing underscore. Everything it does is done by another room: the data door r
 the trainer trains, the evaluation counts.
 
     shell.py     what all estimators share: fit, predict, transform, subset_report, save
-    multimodal.py the defaults: a committee of simple models
+    multimodal.py the defaults: committees of simple models
     method.py    any registered method as a classifier or regressor
     robult.py    Robult with its settings spelt out
     pgm.py       PgM likewise
-    retriever.py PgM for retrieval: fit, embed, index, search, report
+    retriever.py what all retrievers share: fit, embed, index, search, report; and PgM as one
     settings.py  from these to a method's settings
     saving.py    a fitted estimator as a model directory
     loading.py   and back
@@ -24,7 +24,7 @@ the trainer trains, the evaluation counts.
 from polymodal.estimators.information import information_table
 from polymodal.estimators.loading import load
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
-from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor
+from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor, MultimodalRetriever
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
 from polymodal.estimators.retriever import PgMRetriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
@@ -39,6 +39,7 @@ __all__ = [
     "MethodRegressor",
     "MultimodalClassifier",
     "MultimodalRegressor",
+    "MultimodalRetriever",
     "PgMClassifier",
     "PgMRegressor",
     "PgMRetriever",

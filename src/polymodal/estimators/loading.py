@@ -10,9 +10,9 @@ from polymodal import checkpoint
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.estimators import saving
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
-from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor
+from polymodal.estimators.multimodal import MultimodalClassifier, MultimodalRegressor, MultimodalRetriever
 from polymodal.estimators.pgm import PgMClassifier, PgMRegressor
-from polymodal.estimators.retriever import PgMRetriever
+from polymodal.estimators.retriever import PgMRetriever, Retriever
 from polymodal.estimators.robult import RobultClassifier, RobultRegressor
 from polymodal.schema import from_json
 
@@ -21,6 +21,7 @@ ESTIMATORS = (
     MethodRegressor,
     MultimodalClassifier,
     MultimodalRegressor,
+    MultimodalRetriever,
     PgMClassifier,
     PgMRegressor,
     PgMRetriever,
@@ -32,7 +33,7 @@ ESTIMATORS = (
 
 def load(
     path: str | Path, *, device: str = "auto", encoders: Mapping[str, Any] | None = None
-) -> MethodClassifier | MethodRegressor | PgMRetriever:
+) -> MethodClassifier | MethodRegressor | Retriever:
     """The fitted estimator of a model directory.
 
     Args:

@@ -1,4 +1,4 @@
-"""The library's defaults: a committee of simple models, as a classifier and as a regressor."""
+"""The library's defaults: committees of simple models that classify, regress and retrieve."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
+from polymodal.estimators.retriever import Retriever
 from polymodal.schema import Modality
 
 
@@ -84,6 +85,55 @@ class MultimodalRegressor(MethodRegressor):
 
     def _method_name(self) -> str:
         return "committee"
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+class MultimodalRetriever(Retriever):
+    """The retriever to begin with: one common space in which each modality is embedded alone.
+
+    Unlike common spaces side by side: canonical components, those of a kernel, networks that learn by
+    contrast, and class probabilities where there are classes. How much each counts is learnt on held-out
+    pairs. There is nothing to tune (``docs/retrieval.md``).
+
+    Args:
+        modalities: name -> a kind of :mod:`polymodal.schema`; None infers them from a mapping. Two at least.
+        missing_label: the integer label of an unlabelled row; None: there is no such label.
+        device: where it embeds: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; it learns on the CPU.
+        random_state: seed; the same seed gives the same space.
+        verbose: show progress.
+
+    Attributes:
+        classes_: (C,) class labels; none where it learnt without y.
+        modalities_: the modalities with their columns.
+        history_: one dict: the weights of the spaces and what held-out pairs say of them;
+            ``stopping_rule_`` says how many these were.
+        labelled_fraction_: share of the training rows that had a label.
+        method_: the fitted module.
+        collection_: modality -> (n, d) embeddings of what :meth:`index` was given.
+    """
+
+    shown_as = "matching"
+    validation_fraction = 0.0
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality] | None = None,
+        *,
+        missing_label: int | None = -1,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.modalities = modalities
+        self.missing_label = missing_label
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _method_name(self) -> str:
+        return "matching"
 
     def _method_settings(self) -> Mapping[str, Any]:
         return {}

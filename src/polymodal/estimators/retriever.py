@@ -1,10 +1,10 @@
-"""PgM as a retriever: what belongs together is found across modalities."""
+"""Retrievers: what belongs together is found across modalities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -19,152 +19,23 @@ from polymodal.data.preprocessing import Preprocessor
 from polymodal.data.unreadable import said_once
 from polymodal.errors import ConfigError, DataError
 from polymodal.estimators.settings import settings_of
-from polymodal.estimators.shell import MIN_VALIDATION_ROWS, TrainedEstimator, to_batch
+from polymodal.estimators.shell import (
+    MIN_VALIDATION_ROWS,
+    TrainedEstimator,
+    refuse_what_only_the_loop_reads,
+    to_batch,
+)
 from polymodal.schema import Modality
 
 
-class PgMRetriever(TrainedEstimator):
-    """PgM (arXiv 2507.11661) for retrieval: one common space in which each modality is embedded alone.
+class Retriever(TrainedEstimator):
+    """Learning, embedding, searching and evaluating, for any registered method of retrieval."""
 
-    Learns from pairs, from classes where there are any, and from rows that have one modality only. A query of
-    one modality then finds the rows of a collection by another one.
-
-    Args:
-        modalities: name -> a kind of :mod:`polymodal.schema`; None infers them from a mapping. Two at least.
-        d_latent: width D of a representation, in neurons.
-        d_embed: width of the common space that the contrast learns; C class probabilities come beside it.
-        chunk: neurons that share a gate; the width is a multiple of it.
-        d_token: width of a token inside the learners.
-        n_layers: attention layers of each learner; 0 leaves the learners out.
-        n_iterations: rounds N through learners and decoder, with the same weights.
-        gate: row (a cut for each row), static (one for all), sigmoid (no order), fixed (half and half) or
-            open (no partition).
-        mask: what the masks hide: chunks (tokens are chunks of neurons), channels (single neurons) or values.
-        parts: both, or uni or paired alone.
-        d_decoder: hidden width of the decoder; 0 for a linear one.
-        pretrain_share: share of the epochs for the first stage.
-        alpha: weight of the reconstruction in the second stage.
-        pair_weight: weight of the contrast between the two sides of a pair.
-        class_weight: weight of the classifier that all modalities share.
-        temperature: of the contrast.
-        class_temperature: of the classifier.
-        same_class: rows of one class are positives of each other in the contrast.
-        semantic: length of the class probabilities in the common space, beside the contrast's 1.
-        input_dropout: share of the input numbers that a training step sets to 0.
-        sequence: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
-        dropout: in branches, learners and before the common space.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
-        max_epochs: epochs over both stages.
-        batch_size: rows a step; each pair's negatives are the other rows of its batch.
-        labelled_share: least share of labelled rows in a batch, where some are labelled.
-        validation_fraction: share of the pairs held out for early stopping on what training minimises; 0 for
-            fixed epochs.
-        patience: epochs without a better validation loss before training stops.
-        precision: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        checkpoint_dir: folder for a checkpoint each epoch; None for none.
-        log_dir: folder for ``history.jsonl``; None for none.
-        tensorboard: also write TensorBoard event files to ``log_dir``.
-        missing_label: the integer label of an unlabelled row; None: there is no such label.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        random_state: seed; the same seed gives the same weights.
-        verbose: show progress.
-
-    Attributes:
-        classes_: (C,) class labels; none where it learnt without y.
-        modalities_: the modalities with their columns.
-        history_: one dict an epoch; ``stopping_rule_`` says how its length was decided.
-        labelled_fraction_: share of the training rows that had a label.
-        method_: the trained module.
-        collection_: modality -> (n, d) embeddings of what :meth:`index` was given.
-    """
+    missing_label: int | None
+    shown_as: ClassVar[str]
+    """Name of the method in a report."""
 
     collection_: dict[str, np.ndarray]
-
-    def __init__(
-        self,
-        modalities: Mapping[str, Modality] | None = None,
-        *,
-        d_latent: int = 64,
-        d_embed: int = 64,
-        chunk: int = 8,
-        d_token: int = 16,
-        n_layers: int = 1,
-        n_iterations: int = 3,
-        gate: str = "row",
-        mask: str = "chunks",
-        parts: str = "both",
-        d_decoder: int = 64,
-        pretrain_share: float = 2 / 7,
-        alpha: float = 1.0,
-        pair_weight: float = 1.0,
-        class_weight: float = 1.0,
-        temperature: float = 0.1,
-        class_temperature: float = 0.1,
-        same_class: bool = True,
-        semantic: float = 0.5,
-        input_dropout: float = 0.3,
-        sequence: str = "gru",
-        dropout: float = 0.2,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-4,
-        max_epochs: int = 40,
-        batch_size: int = 256,
-        labelled_share: float = 0.25,
-        validation_fraction: float = 0.0,
-        patience: int = 20,
-        precision: str = "auto",
-        checkpoint_dir: str | None = None,
-        log_dir: str | None = None,
-        tensorboard: bool = False,
-        missing_label: int | None = -1,
-        device: str = "auto",
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.modalities = modalities
-        self.d_latent = d_latent
-        self.d_embed = d_embed
-        self.chunk = chunk
-        self.d_token = d_token
-        self.n_layers = n_layers
-        self.n_iterations = n_iterations
-        self.gate = gate
-        self.mask = mask
-        self.parts = parts
-        self.d_decoder = d_decoder
-        self.pretrain_share = pretrain_share
-        self.alpha = alpha
-        self.pair_weight = pair_weight
-        self.class_weight = class_weight
-        self.temperature = temperature
-        self.class_temperature = class_temperature
-        self.same_class = same_class
-        self.semantic = semantic
-        self.input_dropout = input_dropout
-        self.sequence = sequence
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.labelled_share = labelled_share
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.log_dir = log_dir
-        self.tensorboard = tensorboard
-        self.missing_label = missing_label
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _method_name(self) -> str:
-        return "pgm_retrieval"
-
-    def _method_settings(self) -> Mapping[str, Any]:
-        return settings_of(self, methods.get("pgm_retrieval").Config)
 
     # ---- learning ----
 
@@ -194,22 +65,32 @@ class PgMRetriever(TrainedEstimator):
         labels = self._read_labels(y, table.n_rows)
         preprocessor = Preprocessor().fit(table)
         everything = to_batch(preprocessor.transform(table), labels)
-        held, kept, rule = self._validation_rows(pairs, seed, groups)
-
         sources = encoders.inputs(preprocessor.inputs, table)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             method = self._new_method(sources, labels)
-        self.history_ = training.fit(
-            method,
-            everything.rows(torch.from_numpy(kept)) if len(held) else everything,
-            everything.rows(torch.from_numpy(held)) if len(held) else None,
-            settings,
-            seed=seed,
-            device=str(training.choose_device(self.device)),
-            resume=resume,
-            verbose=self.verbose,
-        )
+        if method.learns_alone:
+            refuse_what_only_the_loop_reads(None, resume)
+            self.history_ = method.learn(
+                everything,
+                seed=seed,
+                groups=None if groups is None else np.asarray(groups),
+                verbose=self.verbose,
+            )
+            rule = self.history_[-1]["rule"]
+            method.to(training.choose_device(self.device)).eval()
+        else:
+            held, kept, rule = self._validation_rows(pairs, seed, groups)
+            self.history_ = training.fit(
+                method,
+                everything.rows(torch.from_numpy(kept)) if len(held) else everything,
+                everything.rows(torch.from_numpy(held)) if len(held) else None,
+                settings,
+                seed=seed,
+                device=str(training.choose_device(self.device)),
+                resume=resume,
+                verbose=self.verbose,
+            )
         self.stopping_rule_ = rule
         self.floors_ = {}
         self._keep(method, encoders, preprocessor, schema, labels, X)
@@ -341,7 +222,7 @@ class PgMRetriever(TrainedEstimator):
             self._embeddings(X),
             codes,
             dataset=dataset,
-            method="pgm",
+            method=self.shown_as,
             seed=seed,
             labels=self.labelled_fraction_,
         )
@@ -364,3 +245,147 @@ def judged_pairs(presence: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
             "put what belongs together into one row"
         )
     return pairs
+
+
+class PgMRetriever(Retriever):
+    """PgM (arXiv 2507.11661) for retrieval: one common space in which each modality is embedded alone.
+
+    Learns from pairs, from classes where there are any, and from rows that have one modality only. A query of
+    one modality then finds the rows of a collection by another one.
+
+    Args:
+        modalities: name -> a kind of :mod:`polymodal.schema`; None infers them from a mapping. Two at least.
+        d_latent: width D of a representation, in neurons.
+        d_embed: width of the common space that the contrast learns; C class probabilities come beside it.
+        chunk: neurons that share a gate; the width is a multiple of it.
+        d_token: width of a token inside the learners.
+        n_layers: attention layers of each learner; 0 leaves the learners out.
+        n_iterations: rounds N through learners and decoder, with the same weights.
+        gate: row (a cut for each row), static (one for all), sigmoid (no order), fixed (half and half) or
+            open (no partition).
+        mask: what the masks hide: chunks (tokens are chunks of neurons), channels (single neurons) or values.
+        parts: both, or uni or paired alone.
+        d_decoder: hidden width of the decoder; 0 for a linear one.
+        pretrain_share: share of the epochs for the first stage.
+        alpha: weight of the reconstruction in the second stage.
+        pair_weight: weight of the contrast between the two sides of a pair.
+        class_weight: weight of the classifier that all modalities share.
+        temperature: of the contrast.
+        class_temperature: of the classifier.
+        same_class: rows of one class are positives of each other in the contrast.
+        semantic: length of the class probabilities in the common space, beside the contrast's 1.
+        input_dropout: share of the input numbers that a training step sets to 0.
+        sequence: the branch of a ``Series``: ``"gru"`` or ``"transformer"``.
+        dropout: in branches, learners and before the common space.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        max_epochs: epochs over both stages.
+        batch_size: rows a step; each pair's negatives are the other rows of its batch.
+        labelled_share: least share of labelled rows in a batch, where some are labelled.
+        validation_fraction: share of the pairs held out for early stopping on what training minimises; 0 for
+            fixed epochs.
+        patience: epochs without a better validation loss before training stops.
+        precision: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        checkpoint_dir: folder for a checkpoint each epoch; None for none.
+        log_dir: folder for ``history.jsonl``; None for none.
+        tensorboard: also write TensorBoard event files to ``log_dir``.
+        missing_label: the integer label of an unlabelled row; None: there is no such label.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        random_state: seed; the same seed gives the same weights.
+        verbose: show progress.
+
+    Attributes:
+        classes_: (C,) class labels; none where it learnt without y.
+        modalities_: the modalities with their columns.
+        history_: one dict an epoch; ``stopping_rule_`` says how its length was decided.
+        labelled_fraction_: share of the training rows that had a label.
+        method_: the trained module.
+        collection_: modality -> (n, d) embeddings of what :meth:`index` was given.
+    """
+
+    shown_as = "pgm"
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality] | None = None,
+        *,
+        d_latent: int = 64,
+        d_embed: int = 64,
+        chunk: int = 8,
+        d_token: int = 16,
+        n_layers: int = 1,
+        n_iterations: int = 3,
+        gate: str = "row",
+        mask: str = "chunks",
+        parts: str = "both",
+        d_decoder: int = 64,
+        pretrain_share: float = 2 / 7,
+        alpha: float = 1.0,
+        pair_weight: float = 1.0,
+        class_weight: float = 1.0,
+        temperature: float = 0.1,
+        class_temperature: float = 0.1,
+        same_class: bool = True,
+        semantic: float = 0.5,
+        input_dropout: float = 0.3,
+        sequence: str = "gru",
+        dropout: float = 0.2,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+        max_epochs: int = 40,
+        batch_size: int = 256,
+        labelled_share: float = 0.25,
+        validation_fraction: float = 0.0,
+        patience: int = 20,
+        precision: str = "auto",
+        checkpoint_dir: str | None = None,
+        log_dir: str | None = None,
+        tensorboard: bool = False,
+        missing_label: int | None = -1,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.modalities = modalities
+        self.d_latent = d_latent
+        self.d_embed = d_embed
+        self.chunk = chunk
+        self.d_token = d_token
+        self.n_layers = n_layers
+        self.n_iterations = n_iterations
+        self.gate = gate
+        self.mask = mask
+        self.parts = parts
+        self.d_decoder = d_decoder
+        self.pretrain_share = pretrain_share
+        self.alpha = alpha
+        self.pair_weight = pair_weight
+        self.class_weight = class_weight
+        self.temperature = temperature
+        self.class_temperature = class_temperature
+        self.same_class = same_class
+        self.semantic = semantic
+        self.input_dropout = input_dropout
+        self.sequence = sequence
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.labelled_share = labelled_share
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.log_dir = log_dir
+        self.tensorboard = tensorboard
+        self.missing_label = missing_label
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _method_name(self) -> str:
+        return "pgm_retrieval"
+
+    def _method_settings(self) -> Mapping[str, Any]:
+        return settings_of(self, methods.get("pgm_retrieval").Config)

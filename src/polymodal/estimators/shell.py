@@ -295,7 +295,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
 
         held: Batch | None = None
         if methods.get(self._method_name()).learns_alone:
-            _refuse_what_only_the_loop_reads(validation, resume)
+            refuse_what_only_the_loop_reads(validation, resume)
             held_out, rule = np.empty(0, dtype=np.int64), ""
         else:
             held_out, rule = self._validation_rows(labels, seed, groups, given=validation is not None)
@@ -542,7 +542,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         return self._labels_like(y, n, self.method_.task.kind, self.classes_)
 
 
-def _refuse_what_only_the_loop_reads(validation: Any, resume: bool) -> None:
+def refuse_what_only_the_loop_reads(validation: Any, resume: bool) -> None:
     """A method that learns by itself judges itself by cross-validation, and keeps no checkpoints."""
     if validation is not None or resume:
         what = "validation rows" if validation is not None else "resume=True"

@@ -24,7 +24,10 @@ METHODS: dict[str, str] = {
 }
 """Name -> ``"module:Class"``. A new method is one file, one line here, and one page of documentation."""
 
-RETRIEVERS: dict[str, str] = {"pgm_retrieval": "polymodal.methods.pgm_retrieval:PgMRetrieval"}
+RETRIEVERS: dict[str, str] = {
+    "pgm_retrieval": "polymodal.methods.pgm_retrieval:PgMRetrieval",
+    "matching": "polymodal.methods.matching.method:Matching",
+}
 """Methods that learn a common space in place of a prediction: for retrieval alone."""
 
 

@@ -128,13 +128,16 @@ class CCARetriever(RetrievalFloor):
         return x @ self.projections_[modality] * self.correlations_**POWER
 
 
-def canonical_projections(views: Views) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def canonical_projections(
+    views: Views, ridge: float | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Projections (width, d) of each modality, and the components' correlations (d,), falling.
 
-    Components that do not correlate are left out, one at least is kept.
+    Components that do not correlate are left out, one at least is kept. ``ridge`` is ``RIDGE`` if None.
     """
+    ridge = RIDGE if ridge is None else ridge
     present = dict(zip(views.values, views.presence.T, strict=True))
-    whitening = {name: _whitening(x[present[name]]) for name, x in views.values.items()}
+    whitening = {name: _whitening(x[present[name]], ridge) for name, x in views.values.items()}
     ends = np.cumsum([len(w) for w in whitening.values()])
     place = {name: slice(end - len(w), end) for (name, w), end in zip(whitening.items(), ends, strict=True)}
     between = np.zeros((ends[-1], ends[-1]))
@@ -149,11 +152,11 @@ def canonical_projections(views: Views) -> tuple[dict[str, np.ndarray], np.ndarr
     return {name: w @ vectors[place[name]] for name, w in whitening.items()}, correlations[:kept]
 
 
-def _whitening(x: np.ndarray) -> np.ndarray:
+def _whitening(x: np.ndarray, ridge: float) -> np.ndarray:
     """(d, d) inverse root of the regularised covariance of centred rows (n, d)."""
-    covariance = x.T @ x / len(x)
+    covariance = x.T @ x / max(len(x), 1)
     values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, 0.0) + RIDGE * max(values.mean(), 1e-12)
+    values = np.maximum(values, 0.0) + ridge * max(values.mean(), 1e-12)
     return vectors / np.sqrt(values) @ vectors.T
 
 
