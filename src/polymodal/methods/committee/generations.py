@@ -483,6 +483,7 @@ def learn(
     n_trees_judged: int,
     n_generations: int,
     seed: int,
+    joint: bool = True,
     watch: Watch | None = None,
     verbose: bool = False,
 ) -> Learnt:
@@ -494,6 +495,7 @@ def learn(
         n_trees_judged: of a forest of a fold's team.
         n_generations: of students, at most.
         seed: the same gives the same members, bit for bit.
+        joint: also try a member that reads all modalities at once.
         watch: makes figures for the history from what unlabelled rows are taught, which changes nothing.
         verbose: show progress.
     """
@@ -525,7 +527,7 @@ def learn(
                 verdict = judge(rows, turned, teams, subsets)
             else:
                 verdict = unjudged(len(rows.values), len(teams), rows.kind, students=generation > 0)
-            if generation == 0 and judged and len(rows.values) > 1:
+            if joint and generation == 0 and judged and len(rows.values) > 1:
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
                 verdict = with_presence_if_it_tells(rows, teams, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})

@@ -49,6 +49,8 @@ class CommitteeConfig:
     """Trees of a forest that serves cross-validation alone."""
     n_generations: int = 4
     """Generations of students, at most; 0 never looks at unlabelled rows."""
+    joint: bool = True
+    """Try a member that reads all modalities at once, too."""
 
     def __post_init__(self) -> None:
         judge_number(self, "n_trees", least=1, whole=True)
@@ -230,6 +232,7 @@ class Committee(Method):
             n_trees=c.n_trees,
             n_trees_judged=c.n_trees_judged,
             n_generations=c.n_generations,
+            joint=c.joint,
             seed=seed,
             watch=lambda index, said: {} if monitor is None else self._watched(monitor[index], said),
             verbose=verbose,

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from polymodal.batch import Batch, Input, Output, Task
-from polymodal.blocks import blank
+from polymodal.blocks import blank, masked_mean, step_mask
 from polymodal.errors import ConfigError
 from polymodal.losses import NORM_FLOOR
 from polymodal.methods.base import Method, judge_number
-from polymodal.methods.committee.method import MOST_SPREADS, Committee, CommitteeConfig, columns, columns_of
+from polymodal.methods.committee.method import MOST_SPREADS, Committee, CommitteeConfig, summarise
 from polymodal.methods.matching import pool
 from polymodal.methods.matching.canonical import Components, RandomFeatures
 from polymodal.methods.matching.towers import N_EPOCHS, Towers
@@ -34,6 +34,8 @@ from polymodal.progress import Progress, progress
 HELD_SHARE = 0.2
 MOST_HELD = 800
 """Pairs that are held out, at most."""
+MOST_JUDGED = 4000
+"""Rows that are learnt from to be judged, at most."""
 LEAST_HELD = 20
 """With fewer there is nothing to learn weights from."""
 
@@ -53,6 +55,24 @@ class MatchingConfig:
         judge_number(self, "n_towers", least=0, whole=True)
         judge_number(self, "n_trees", least=1, whole=True)
         judge_number(self, "n_trees_judged", least=1, whole=True)
+
+
+def columns_of(source: Input) -> int:
+    """d: how many columns the spaces see of a modality."""
+    plain = source.kind == "vector" or source.top is not None
+    return source.width if plain else 5 * source.width + 1
+
+
+def columns(source: Input, value: Tensor, lengths: Tensor | None, present: Tensor) -> Tensor:
+    """(B, d) columns of a modality, a sequence's being statistics; zeros where absent.
+
+    Of a model whose last layers could be trained, they are the mean of the hidden states below.
+    """
+    if lengths is not None and source.top is not None:
+        value = masked_mean(value, step_mask(lengths, value.shape[1]))
+    elif lengths is not None:
+        value = summarise(value, blank(lengths, present))
+    return blank(value.float(), present)
 
 
 class Spaces(nn.Module):
@@ -146,7 +166,7 @@ class Matching(Method):
         self.spaces = Spaces(self.widths, c.n_towers)
         self.classifiers = None
         if self.task.n_outputs > 1:
-            trees = CommitteeConfig(n_trees=n_trees, n_trees_judged=c.n_trees_judged)
+            trees = CommitteeConfig(n_trees=n_trees, n_trees_judged=c.n_trees_judged, joint=False)
             self.classifiers = Committee(self.inputs, Task("multiclass", self.task.n_outputs), trees)
 
     # ---- learning ----
@@ -288,8 +308,10 @@ def held_out(
     if len(held) < LEAST_HELD or not (pairs & ~mine).any():
         return np.empty(0, dtype=np.int64), everything
     chosen = np.sort(random.permutation(held)[:MOST_HELD])
-    kept = ~mine if groups is not None else ~np.isin(everything, chosen)
-    return chosen, np.flatnonzero(kept)
+    kept = np.flatnonzero(~mine if groups is not None else ~np.isin(everything, chosen))
+    kept = random.permutation(kept)
+    kept = kept[np.argsort(~pairs[kept], kind="stable")]  # pairs before others
+    return chosen, np.sort(kept[:MOST_JUDGED])
 
 
 __all__ = ["Matching", "MatchingConfig"]
