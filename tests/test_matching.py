@@ -205,9 +205,9 @@ def test_hidden_labels_and_absent_bytes_are_not_learnt_from(trained):
 @pytest.mark.parametrize(("n_rows", "n_classes"), [(1, 3), (3, 0), (30, 3)])
 def test_any_rows_give_finite_embeddings(n_rows, n_classes):
     rows = batch(n_rows)
-    rows = Batch(
-        rows.values, torch.ones_like(rows.presence), rows.lengths, rows.y, rows.labelled & bool(n_classes)
-    )
+    lengths = {name: length.clamp(min=1) for name, length in rows.lengths.items()}
+    labelled = rows.labelled & bool(n_classes)
+    rows = Batch(rows.values, torch.ones_like(rows.presence), lengths, rows.y, labelled)
     found = learnt(rows, n_classes)(rows).latents["embeddings"]
     assert torch.isfinite(found).all()
 
