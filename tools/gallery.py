@@ -235,7 +235,8 @@ def photograph(path: Path) -> None:
     both.paste(screens[0], (0, 0))
     both.paste(screens[1], (screens[0].width + 40, 0))
     small = both.resize((both.width * 6 // 10, 900), Image.Resampling.LANCZOS)
-    small.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    palette = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
+    small.quantize(128, **palette).save(path, optimize=True)
 
 
 OF_WESAD = ("shares", "gates", "features")
