@@ -38,6 +38,8 @@ MAX_HELD = 400
 """Rows of a fold that judge, at most."""
 MIN_FREE = 50
 """With fewer there is one generation."""
+MIN_JUDGES = 3
+"""Rows a class, in the mean, that can be held out; with fewer nothing is judged."""
 PATIENCE = 2
 """Generations without a lower held-out loss before the search ends."""
 LABELLED_SHARE = 0.2
@@ -117,7 +119,8 @@ def folds_of(rows: Rows, random: np.random.Generator) -> np.ndarray:
     """The fold of each known row; -1 for one that is never held out.
 
     Classes, or tenths of the values, are spread over the folds; with groups, whole groups are. A class's
-    only row is never held out: the others could not know it.
+    only row is never held out: the others could not know it. With fewer than :data:`MIN_JUDGES` rows a class
+    to hold out none is: what is left to learn from would be another task, and so few judge by chance.
 
     Returns:
         (number of known rows,) int64; all -1 where two folds cannot be made.
@@ -143,6 +146,8 @@ def folds_of(rows: Rows, random: np.random.Generator) -> np.ndarray:
         folds = _spread_groups(units, strata, n_folds, random)[units]
     if rows.kind == "multiclass":
         folds[_alone(strata, folds)] = -1
+        if (folds >= 0).sum() < MIN_JUDGES * len(np.unique(strata)):
+            folds[:] = -1
     return folds
 
 

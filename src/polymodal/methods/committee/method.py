@@ -45,9 +45,9 @@ class CommitteeConfig:
 
     n_trees: int = 150
     """Trees of a forest."""
-    n_trees_judged: int = 100
+    n_trees_judged: int = 50
     """Trees of a forest that serves cross-validation alone."""
-    n_generations: int = 4
+    n_generations: int = 6
     """Generations of students, at most; 0 never looks at unlabelled rows."""
     joint: bool = True
     """Try a member that reads all modalities at once, too."""
