@@ -32,18 +32,19 @@ def needs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not (DATA / FILES[name]).is_file(), reason=f"the data set {name} is not here")
 
 
-EVERY = [pytest.param(name, marks=() if name in ("mfeat", "htad") else needs(name)) for name in FILES]
+AT_HAND = ("mfeat", "htad", "synthetic_synergy")
+EVERY = [pytest.param(name, marks=() if name in AT_HAND else needs(name)) for name in (*FILES, AT_HAND[-1])]
 
 
 def read(name: str, **options: str) -> readers.Dataset:
-    return load(name, None if name in ("mfeat", "htad") else DATA, **options)
+    return load(name, None if name in AT_HAND else DATA, **options)
 
 
 # --- what holds for every data set -----------------------------------------------------------------------
 
 
 def test_available_names_every_data_set():
-    assert set(readers.available()) == set(FILES) | set(public.names())
+    assert set(readers.available()) == set(FILES) | set(AT_HAND) | set(public.names())
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -32,6 +32,8 @@ DATASETS = {
     "extrasensory": {},
     "wiki": {},
     "av_digits": {},
+    "synthetic_synergy": {},
+    "synthetic_synergy:sequences": {},
 }
 MAX_ROWS = 1000
 
@@ -76,7 +78,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     for name in args.datasets:
-        dataset = readers.load(name, args.data)
+        dataset_name, _, variant = name.partition(":")
+        dataset = readers.load(dataset_name, args.data, variant=variant or None)
         for seed in args.seeds:
             part = inner(dataset, seed, **DATASETS.get(name, {}))
             for labels in args.labels:

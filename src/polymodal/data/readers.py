@@ -1,8 +1,9 @@
 """Public data sets, read into one form: modalities, labels, groups, published splits, metrics.
 
-``mfeat`` and ``htad`` are bundled. The others are read from a folder that holds one folder for each data set:
-``load(name, data=DIR)`` or the environment variable POLYMODAL_DATA. Values come as published, except where
-``notes`` says otherwise; scaling is left to the preprocessing.
+``mfeat`` and ``htad`` are bundled, ``synthetic_synergy`` is made up as it is read. The others are read from a
+folder that holds one folder for each data set: ``load(name, data=DIR)`` or the environment variable
+POLYMODAL_DATA. Values come as published, except where ``notes`` says otherwise; scaling is left to the
+preprocessing.
 
 Letters: n rows, M modalities, T steps, D width.
 """
@@ -21,6 +22,7 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 
+from polymodal.data import synthetic
 from polymodal.data.splits import train_test
 from polymodal.errors import ConfigError, DataError
 from polymodal.schema import Image, Modality, Series, Tabular, Text, Vector
@@ -135,7 +137,8 @@ def load(name: str, data: str | Path | None = None, *, variant: str | None = Non
             others.
         variant: of the data sets that have several, the first being the default: of ``wiki`` the features,
             ``"cnn_w2v"`` or ``"sift_lda"``; of ``av_digits`` ``"features"`` or ``"raw"`` images; of
-            ``fashion`` what is asked, ``"classes"``, ``"attributes"`` or ``"retrieval"``.
+            ``fashion`` what is asked, ``"classes"``, ``"attributes"`` or ``"retrieval"``; of
+            ``synthetic_synergy`` ``"vectors"`` or ``"sequences"``.
 
     Raises:
         ConfigError: the name or the variant is unknown.
@@ -464,6 +467,30 @@ def _fashion_table(folder: Folder) -> pd.DataFrame:
     return pd.read_csv(folder("fashion_small/items.csv"), dtype=str, keep_default_na=False)
 
 
+def _synthetic_synergy(sequences: bool, folder: Folder) -> Dataset:
+    del folder
+    X, y = synthetic.synergy(sequences=sequences)
+    best = synthetic.best_accuracy
+    return Dataset(
+        name="synthetic_synergy",
+        X=X,
+        y=y,
+        modalities={name: Series() if sequences else Vector() for name in X},
+        task="multiclass",
+        classes=tuple(f"{code:03b}" for code in range(8)),
+        groups=None,
+        splits={},
+        metrics=("accuracy", "macro_f1"),
+        notes="3,000 made-up rows of 8 classes, three bits: one that left and right both tell, one that side "
+        "tells alone, one that left and right tell only together. No method can be better in mean than "
+        f"{best(['left']):.3f} on one modality, {best(['left', 'right']):.3f} on left and right, "
+        f"{best(['left', 'side']):.3f} on side and one of them, {best(X):.3f} on all three.",
+        licence="that of this package",
+        source="polymodal.data.synthetic",
+        citation="none: made up for this package",
+    )
+
+
 Reader = Callable[[Folder], Dataset]
 
 _READERS: dict[str, dict[str, Reader]] = {
@@ -482,6 +509,10 @@ _READERS: dict[str, dict[str, Reader]] = {
         "classes": _fashion,
         "attributes": _fashion_attributes,
         "retrieval": _fashion_retrieval,
+    },
+    "synthetic_synergy": {
+        "vectors": partial(_synthetic_synergy, False),
+        "sequences": partial(_synthetic_synergy, True),
     },
 }
 """Data set -> variant, the default first -> its reader; ``""`` where there is one alone."""
