@@ -286,6 +286,7 @@ def test_the_pool_is_its_formula():
         torch.randn(3),
         torch.tensor([0.7, -0.3]),
         torch.tensor([1.0, 0.0]),
+        torch.zeros(1),
     )
     subsets = [set(np.flatnonzero(row)) for row in judged.subsets.numpy()]
     everything = torch.ones(40, 3, dtype=torch.bool)

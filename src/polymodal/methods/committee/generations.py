@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from polymodal.batch import TaskKind
-from polymodal.methods.committee import evidence, pool
+from polymodal.methods.committee import evidence, interactions, pool
 from polymodal.methods.committee.evidence import Evidence
+from polymodal.methods.committee.interactions import Interactions
 from polymodal.methods.committee.linear import Directions, Linear
 from polymodal.methods.committee.members import N_MEMBERS, Branch, Joint, Lesson, to_shares
 from polymodal.methods.committee.pool import Judged, Weights, loss_of
@@ -52,6 +53,8 @@ UNJUDGED_FOREST = -3.0
 """Log weight of a forest of a few rows, which nothing has judged; one taught by a teacher counts in full."""
 WORTH_HEARING, RARE_BY_CHANCE = 0.03, 0.01
 """Part of the held-out loss that presence must take away, and how seldom shuffled labels depend on it so."""
+WORTH_A_PRODUCT = 0.01
+"""Part of the held-out loss that products of two modalities must take away."""
 N_ALIGNMENTS = 20
 N_STRATA = 10
 
@@ -76,6 +79,8 @@ class Rows:
         kind: the task kind.
         order: for each modality (n, d') further columns, of the order in a sequence, which the linear members
             alone read; empty where there is none.
+        along: for each modality (n, k) numbers whose products may tell something, zeros where absent; empty
+            until there are directions.
     """
 
     values: tuple[np.ndarray, ...]
@@ -84,6 +89,7 @@ class Rows:
     groups: np.ndarray | None
     kind: TaskKind
     order: tuple[np.ndarray, ...] = ()
+    along: tuple[np.ndarray, ...] = ()
 
     @property
     def wide(self) -> tuple[np.ndarray, ...]:
@@ -205,6 +211,7 @@ class Team:
         branches: one a modality, of the generation at hand.
         joint: what reads all modalities at once; None where it is not worth it.
         tells: what presence says of the label; None where it is not heard.
+        crossing: what pairs of modalities tell together; None where it is not worth it.
     """
 
     known: np.ndarray
@@ -216,6 +223,7 @@ class Team:
     branches: tuple[Branch, ...] = ()
     joint: Joint | None = None
     tells: Linear | None = None
+    crossing: Interactions | None = None
 
 
 def teams_of(
@@ -291,6 +299,9 @@ def taught_by(
     presence = torch.from_numpy(rows.presence[team.free])
     said_alone = pool.opinions(team_scores(rows, turned, team, team.free), presence, weights)
     z = pool.pooled(said_alone, presence.unsqueeze(1), weights)
+    if team.crossing is not None:
+        everything = torch.ones(1, presence.shape[1], dtype=torch.bool)
+        z = z + weights.crossing * crossed_scores(rows, team, team.free, everything)
     if team.joint is not None:
         n_present = presence.sum(1, keepdim=True)
         joint = joint_scores(rows, team, team.free, torch.ones(1, presence.shape[1], dtype=torch.bool))
@@ -348,6 +359,12 @@ def joint_scores(rows: Rows, team: Team, index: np.ndarray, subsets: Tensor) -> 
     return scores
 
 
+def crossed_scores(rows: Rows, team: Team, index: np.ndarray, subsets: Tensor) -> Tensor:
+    """(n, S, C) of what pairs tell together, for some rows."""
+    assert team.crossing is not None
+    return torch.from_numpy(team.crossing.scores([own[index] for own in rows.along], subsets.numpy()))
+
+
 # ---- judging -----------------------------------------------------------------------------------------------
 
 
@@ -391,6 +408,9 @@ def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets
     joint = None
     if teams[0].joint is not None:
         joint = torch.cat([joint_scores(rows, team, team.held, subsets) for team in teams])
+    crossed = None
+    if teams[0].crossing is not None:
+        crossed = torch.cat([crossed_scores(rows, team, team.held, subsets) for team in teams])
     judged = Judged(
         scores=torch.cat([team_scores(rows, turned, team, team.held) for team in teams]),
         joint=joint,
@@ -398,6 +418,7 @@ def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets
         presence=torch.from_numpy(rows.presence[held]),
         subsets=subsets,
         kind=rows.kind,
+        crossed=crossed,
     )
     together = pool.learn(judged, start)
     weights = [together]
@@ -467,6 +488,7 @@ class Learnt:
     Attributes:
         branches: the members of each modality, from all labelled rows.
         joint: the member that reads all at once, where it was worth it.
+        crossing: what pairs tell together, where it was worth it.
         directions: of each modality.
         weights: of the pool.
         heard: what presence tells, where it was worth hearing.
@@ -475,6 +497,7 @@ class Learnt:
 
     branches: tuple[Branch, ...]
     joint: Joint | None
+    crossing: Interactions | None
     directions: tuple[Directions, ...]
     weights: Weights
     heard: Evidence | None
@@ -506,6 +529,7 @@ def learn(
     """
     random = np.random.default_rng(seed)
     directions, turned = turned_rows(rows, random)
+    rows = replace(rows, along=tuple(interactions.numbers(turned, directions, rows.presence)))
     teams = teams_of(rows, folds_of(rows, random), n_trees, n_trees_judged, random)
     subsets = pool.chosen_subsets(len(rows.values), random)
     judged = any(len(team.held) for team in teams)
@@ -533,12 +557,13 @@ def learn(
             else:
                 verdict = unjudged(len(rows.values), len(teams), rows.kind, students=generation > 0)
             if joint and generation == 0 and judged and len(rows.values) > 1:
+                verdict = with_crossing_if_better(rows, turned, teams, subsets, verdict, seed)
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
                 verdict = with_presence_if_it_tells(rows, teams, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
             if best is None or not judged or verdict.loss < best.history[-1]["validation_loss"]:
                 first = None if verdict.heard is None else verdict.heard[0]
-                members = (teams[0].branches, teams[0].joint, directions)
+                members = (teams[0].branches, teams[0].joint, teams[0].crossing, directions)
                 best = Learnt(*members, verdict.weights[0], first, list(history))
             elif len(history) - len(best.history) >= PATIENCE:
                 break
@@ -573,6 +598,8 @@ def learn_team(
         team.joint = joint_of(rows, team, lesson, seed)
     if team.tells is not None:
         team.tells = tells_of(rows, team, lesson)
+    if team.crossing is not None:
+        team.crossing = crossing_of(rows, lesson, seed)
 
 
 def branches_of(
@@ -592,6 +619,34 @@ def joint_of(rows: Rows, team: Team, lesson: Lesson, seed: int) -> Joint:
     """The member that reads all modalities at once."""
     values, presence = [value[lesson.rows] for value in rows.values], rows.presence[lesson.rows]
     return Joint.learn(values, presence, lesson, n_trees=team.n_trees, seed=seed)
+
+
+def crossing_of(rows: Rows, lesson: Lesson, seed: int) -> Interactions:
+    """What pairs of modalities tell together of the rows of a lesson."""
+    along = [own[lesson.rows] for own in rows.along]
+    return interactions.find(along, rows.presence[lesson.rows], lesson, rows.kind, seed)
+
+
+def with_crossing_if_better(
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    teams: list[Team],
+    subsets: Tensor,
+    without: Verdict,
+    seed: int,
+) -> Verdict:
+    """Give every team what pairs tell together, if the team of all finds any and the held-out loss falls."""
+    for team in teams:
+        team.crossing = crossing_of(rows, lesson_of(rows, team, None), seed)
+        if not len(teams[0].crossing.pair):
+            break
+    else:
+        found = judge(rows, turned, teams, subsets)
+        if found.loss < (1 - WORTH_A_PRODUCT) * without.loss:
+            return found
+    for team in teams:
+        team.crossing = None
+    return without
 
 
 def with_joint_if_better(
@@ -646,6 +701,7 @@ def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:
     entry = {"stage": "generation", "epoch": generation, "sharpness": a1, "independence": a0}
     entry["joint"] = float(verdict.weights[0].joint[1])
     entry["presence"] = 0.0 if verdict.heard is None else float(verdict.heard[0].weight.norm())
+    entry["crossing"] = float(verdict.weights[0].crossing)
     if not math.isnan(verdict.loss):
         entry["validation_loss"] = verdict.loss
     return entry

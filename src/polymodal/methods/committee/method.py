@@ -23,6 +23,7 @@ from polymodal.methods.committee import generations
 from polymodal.methods.committee.evidence import Evidence
 from polymodal.methods.committee.forest import Forest
 from polymodal.methods.committee.generations import Learnt, Rows
+from polymodal.methods.committee.interactions import Crossing
 from polymodal.methods.committee.linear import Directions
 from polymodal.methods.committee.members import (
     N_MEMBERS,
@@ -182,6 +183,7 @@ class Committee(Method):
     alpha: Tensor
     sharpness: Tensor
     joint: Tensor
+    crossing: Tensor
     joint_shares: Tensor
     presence_temper: Tensor
     presence_weight: Tensor
@@ -193,6 +195,8 @@ class Committee(Method):
         width = sum(columns_of(source) for source in self.inputs)
         self.joint_forest = Forest(width, task.n_outputs)  # without trees where it was not worth a pass
         self.register_buffer("joint_shares", torch.full((task.n_outputs,), 1.0 / task.n_outputs))
+        widths = [branch.centre.numel() for branch in self.own]
+        self.products = Crossing(widths, task.n_outputs)  # without terms where none were worth it
         start = Weights.start(len(self.inputs), N_MEMBERS, task.kind)
         for name in WEIGHTS:
             self.register_buffer(name, getattr(start, name))
@@ -274,6 +278,8 @@ class Committee(Method):
         if learnt.joint is not None:
             self.joint_forest.take(learnt.joint.forest)
             self.joint_shares.copy_(torch.from_numpy(learnt.joint.shares))
+        if learnt.crossing is not None:
+            self.products.take(learnt.crossing, learnt.directions)
         for name in WEIGHTS:
             getattr(self, name).copy_(getattr(learnt.weights, name))
         if learnt.heard is not None:
@@ -301,22 +307,26 @@ class Committee(Method):
 
         Returns:
             ``scores`` (B, M * E, C) of the members of each modality, zeros where it is absent; ``columns``
-            (B, sum of d) for the joint member, without any column where there is none.
+            (B, sum of d) for the joint member, without any column where there is none; ``products`` (B, P).
         """
-        scores, columns = [], []
+        scores, columns, wide = [], [], []
         for branch, x, present in zip(self.own, self._columns(batch), batch.presence.unbind(1), strict=True):
             x = branch.standardise(x)
             scores.append(blank(branch(x, self.task.kind), present))
             columns.append(x[:, : branch.d_plain])
+            wide.append(blank(x, present))
         side_by_side = (
             torch.cat(columns, dim=1) if self.joint_forest.n_trees else scores[0].new_zeros(len(batch), 0)
         )
-        return {"scores": torch.cat(scores, dim=1), "columns": side_by_side}
+        products = self.products.products(torch.cat(wide, dim=1))
+        return {"scores": torch.cat(scores, dim=1), "columns": side_by_side, "products": products}
 
     def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
         """(B, C): the pool of what the present modalities' members say; the prior without any."""
         n_present = presence.sum(1, keepdim=True)
         z = pooled(opinions(read["scores"], presence, self.weights), presence.unsqueeze(1), self.weights)
+        if self.products.n_terms:
+            z = z + self.crossing * self.products(read["products"], presence).unsqueeze(1)
         if self.joint_forest.n_trees:
             z = mixed(z, self._joint_scores(read["columns"], presence).unsqueeze(1), n_present, self.weights)
         z = self.heard(z[:, 0], presence)

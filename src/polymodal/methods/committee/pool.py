@@ -10,7 +10,8 @@ The pool of a subset S of modalities is o_m itself where m is alone, else
     z_S = |S|^a0 exp(a1) sum_m w_m o_m,    w_m = exp(alpha_m) / sum over S of exp(alpha).
 
 a0 is 0 where they all say the same, 1 where they are independent. Of values, exp(t) below 1 draws towards the
-mean. A joint member, which reads all of S at once, is mixed in where |S| is 2 or more.
+mean. Where |S| is 2 or more, c times what pairs of modalities tell only together (:mod:`.interactions`) is
+added, and a joint member, which reads all of S at once, is mixed in.
 
 What a modality says alone is learnt from itself alone, the fusion after it: a weak modality is then as good
 as its own model, whatever the others make of it.
@@ -50,6 +51,7 @@ class Weights:
         alpha: (M,) the modalities' log weights.
         sharpness: (2,): a0 and a1.
         joint: (2,): b0 and b1, by which the pool's and the joint member's scores are mixed.
+        crossing: (1,): c, how much of what pairs tell together is added.
     """
 
     theta: Tensor
@@ -57,6 +59,7 @@ class Weights:
     alpha: Tensor
     sharpness: Tensor
     joint: Tensor
+    crossing: Tensor
 
     @classmethod
     def start(cls, n_modalities: int, n_members: int, kind: TaskKind) -> Weights:
@@ -74,6 +77,7 @@ class Weights:
             torch.zeros(n_modalities),
             torch.tensor([exponent, 0.0]),
             torch.tensor([1.0, 0.0]),
+            torch.zeros(1),
         )
 
 
@@ -178,6 +182,7 @@ class Judged:
         presence: (n, M) bool.
         subsets: (S, M) bool.
         kind: the task kind.
+        crossed: (n, S, C) of what pairs tell together; None where nothing was found.
     """
 
     scores: Tensor
@@ -186,24 +191,29 @@ class Judged:
     presence: Tensor
     subsets: Tensor
     kind: TaskKind
+    crossed: Tensor | None = None
 
     def rows(self, index: Tensor) -> Judged:
         """Some of the rows."""
         joint = None if self.joint is None else self.joint[index]
+        crossed = None if self.crossed is None else self.crossed[index]
         rows = (self.scores[index], joint, self.target[index], self.presence[index])
-        return Judged(*rows, self.subsets, self.kind)
+        return Judged(*rows, self.subsets, self.kind, crossed)
 
     def whole(self) -> Judged:
         """The same, for all modalities together alone."""
         joint = None if self.joint is None else self.joint[:, -1:]
+        crossed = None if self.crossed is None else self.crossed[:, -1:]
         everything = torch.ones(1, self.subsets.shape[1], dtype=torch.bool)
         rows = (self.scores, joint, self.target, self.presence)
-        return Judged(*rows, everything, self.kind)
+        return Judged(*rows, everything, self.kind, crossed)
 
     def fused(self, weights: Weights) -> Tensor:
         """(n, S, C) scores of the pool."""
         present = self.presence.unsqueeze(1) & self.subsets
         z = pooled(opinions(self.scores, self.presence, weights), present, weights)
+        if self.crossed is not None:
+            z = z + weights.crossing * self.crossed
         return z if self.joint is None else mixed(z, self.joint, present.sum(dim=2), weights)
 
     def losses(self, weights: Weights, heard: Heard | None = None) -> tuple[Tensor, Tensor]:
@@ -241,22 +251,23 @@ def learn(judged: Judged, start: Weights) -> Weights:
 
     def alone(theta: Tensor, temper: Tensor) -> Tensor:
         distance = PRIOR_ROWS * theta.square().sum(dim=1) + temper.square()
-        weights = Weights(theta, temper, prior.alpha, prior.sharpness, prior.joint)
+        weights = Weights(theta, temper, prior.alpha, prior.sharpness, prior.joint, prior.crossing)
         return judged.loss_alone(weights) + (distance / (2 * n_alone)).sum()
 
     theta, temper = least(alone, (start.theta, start.temper), (3.0, 2.0))
 
-    def together(alpha: Tensor, sharpness: Tensor, joint: Tensor) -> Tensor:
+    def together(alpha: Tensor, sharpness: Tensor, joint: Tensor, crossing: Tensor) -> Tensor:
         moved = (sharpness - prior.sharpness).square().sum()
         if judged.joint is not None:
             moved = moved + (joint - prior.joint).square().sum()
+        moved = moved + (crossing - prior.crossing).square().sum()
         distance = PRIOR_ROWS * alpha.square().sum() + moved
-        weights = Weights(theta, temper, alpha, sharpness, joint)
+        weights = Weights(theta, temper, alpha, sharpness, joint, crossing)
         return judged.mean_loss(weights) + distance / (2 * max(len(judged.target), 1))
 
-    first = (start.alpha, start.sharpness, start.joint)
-    alpha, sharpness, joint = least(together, first, (3.0, 2.0, (0.0, 8.0)))
-    return Weights(theta, temper, alpha, sharpness, joint)
+    first = (start.alpha, start.sharpness, start.joint, start.crossing)
+    fusion = least(together, first, (3.0, 2.0, (0.0, 8.0), (0.0, 8.0)))
+    return Weights(theta, temper, *fusion)
 
 
 def least(
