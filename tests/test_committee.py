@@ -13,7 +13,7 @@ from polymodal import MethodClassifier, MultimodalClassifier, MultimodalRegresso
 from polymodal.batch import Batch, Input, Task
 from polymodal.data.preprocessing import Inputs
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.methods.committee import generations, pool
+from polymodal.methods.committee import generations, interactions, pool
 from polymodal.methods.committee.forest import Forest, grow
 from polymodal.methods.committee.generations import Rows, Verdict, aligned, entropy, folds_of
 from polymodal.methods.committee.linear import Directions, fit_linear
@@ -575,7 +575,8 @@ def exclusive_or(n=400, seed=0):
     return Batch({"a": a, "b": b}, torch.ones(n, 2, dtype=torch.bool), y=y, labelled=known)
 
 
-def test_a_joint_member_sees_what_modalities_tell_only_together():
+def test_a_joint_member_sees_what_modalities_tell_only_together(monkeypatch):
+    monkeypatch.setattr(interactions, "MAX_TERMS", 0)  # which would see it first
     inputs = (Input("a", "vector", 3), Input("b", "vector", 3))
     method = Committee(inputs, Task("multiclass", 2), CommitteeConfig(n_trees=50, n_trees_judged=30))
     method.learn(exclusive_or(), seed=0)

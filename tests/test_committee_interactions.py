@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from polymodal import MethodClassifier
+from polymodal import load as load_model
+from polymodal.batch import Batch, Input, Task
+from polymodal.data.readers import load
+from polymodal.data.synthetic import best_accuracy
 from polymodal.errors import CheckpointError
 from polymodal.methods.committee import interactions
 from polymodal.methods.committee.interactions import GAIN, Crossing, find, moment, numbers, strongest
 from polymodal.methods.committee.linear import Directions
 from polymodal.methods.committee.members import Lesson
+from polymodal.methods.committee.method import Committee, CommitteeConfig
 
 
 def crossed_rows(n=400, kind="multiclass", nothing=False, seed=0):
@@ -35,9 +41,7 @@ def learnt(kind="multiclass", *, seed=0, **more):
     directions = [
         Directions.fit(v[here], np.random.default_rng(0)) for v, here in zip(values, presence.T, strict=True)
     ]
-    z = numbers(
-        [own(np.nan_to_num(v)) for own, v in zip(directions, values, strict=True)], directions, presence
-    )
+    z = numbers(values, directions, presence)
     n = len(target)
     bounds = np.stack([target.min(axis=0), target.max(axis=0)])
     lesson = Lesson(np.arange(n), target, np.ones(n), target.mean(axis=0), bounds)
@@ -135,3 +139,45 @@ def test_as_tensors_terms_say_what_they_said_in_learning():
 def test_of_many_pairs_those_of_the_largest_moments_are_looked_at(monkeypatch):
     monkeypatch.setattr(interactions, "MAX_PAIRS", 1)
     assert {tuple(pair) for pair in learnt()[0].pair.tolist()} == {(0, 1)}
+
+
+# ---- in the committee --------------------------------------------------------------------------------------
+
+SMALL = {"n_trees": 20, "n_trees_judged": 10, "n_generations": 0}
+
+
+@pytest.mark.parametrize(
+    ("variant", "short_by"),
+    [("vectors", 0.08), pytest.param("sequences", 0.2, marks=pytest.mark.slow)],
+)
+def test_synergy_is_told_within_a_few_points_of_the_best(variant, short_by, tmp_path):
+    data = load("synthetic_synergy", variant=variant)
+    train, test = data.train_test(0)
+    model = MethodClassifier("committee", data.modalities, settings=SMALL, random_state=0, floors=False)
+    model.fit(*data.rows(train))
+    X, y = data.rows(test)
+    for modalities in (["left"], ["side"], ["left", "side"], ["left", "right"], list(X)):
+        accuracy = np.mean(model.predict({name: X[name] for name in modalities}) == y)
+        assert abs(accuracy - best_accuracy(modalities)) < (short_by if len(modalities) == 3 else 0.13)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(load_model(tmp_path / "model").predict_proba(X), model.predict_proba(X))
+
+
+def test_what_is_read_once_predicts_every_combination_and_absent_bytes_are_not_read():
+    values, presence, target = crossed_rows()
+    inputs = tuple(Input(name, "vector", v.shape[1]) for name, v in zip("abc", values, strict=True))
+    tensors = {name: torch.from_numpy(v) for name, v in zip("abc", values, strict=True)}
+    y, known = torch.from_numpy(target.argmax(axis=1)), torch.ones(len(target), dtype=torch.bool)
+    batch = Batch(tensors, torch.from_numpy(presence), y=y, labelled=known)
+    method = Committee(inputs, Task("multiclass", 2), CommitteeConfig(**SMALL))
+    method.learn(batch, seed=0)
+    assert method.products.n_terms
+    assert method.products.weight.abs().max() > 0
+    blanked = Batch({m: v.nan_to_num() for m, v in tensors.items()}, batch.presence, y=y, labelled=known)
+    assert torch.equal(method(batch).prediction, method(blanked).prediction)
+    read = method.read(batch)
+    for kept in [("a",), ("a", "b"), ("b", "c")]:
+        part = batch.only(kept)
+        torch.testing.assert_close(method.predict_from(read, part.presence), method(part).prediction)
+    right = method(batch).prediction.argmax(1) == y
+    assert right[torch.from_numpy(presence[:, :2].all(axis=1))].float().mean() > 0.8

@@ -490,6 +490,7 @@ class Learnt:
         joint: the member that reads all at once, where it was worth it.
         crossing: what pairs tell together, where it was worth it.
         directions: of each modality.
+        plain: those along which pairs are read.
         weights: of the pool.
         heard: what presence tells, where it was worth hearing.
         history: one entry a generation; the `rule` of the last says which was kept and why.
@@ -499,6 +500,7 @@ class Learnt:
     joint: Joint | None
     crossing: Interactions | None
     directions: tuple[Directions, ...]
+    plain: tuple[Directions, ...]
     weights: Weights
     heard: Evidence | None
     history: list[dict[str, Any]]
@@ -529,7 +531,8 @@ def learn(
     """
     random = np.random.default_rng(seed)
     directions, turned = turned_rows(rows, random)
-    rows = replace(rows, along=tuple(interactions.numbers(turned, directions, rows.presence)))
+    plain = plain_directions(rows, directions, random)
+    rows = replace(rows, along=tuple(interactions.numbers(rows.values, plain, rows.presence)))
     teams = teams_of(rows, folds_of(rows, random), n_trees, n_trees_judged, random)
     subsets = pool.chosen_subsets(len(rows.values), random)
     judged = any(len(team.held) for team in teams)
@@ -563,7 +566,7 @@ def learn(
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
             if best is None or not judged or verdict.loss < best.history[-1]["validation_loss"]:
                 first = None if verdict.heard is None else verdict.heard[0]
-                members = (teams[0].branches, teams[0].joint, teams[0].crossing, directions)
+                members = (teams[0].branches, teams[0].joint, teams[0].crossing, directions, plain)
                 best = Learnt(*members, verdict.weights[0], first, list(history))
             elif len(history) - len(best.history) >= PATIENCE:
                 break
@@ -582,6 +585,18 @@ def turned_rows(
         Directions.fit(value[here], random) for value, here in zip(wide, rows.presence.T, strict=True)
     )
     return directions, tuple(own(value) for own, value in zip(directions, wide, strict=True))
+
+
+def plain_directions(
+    rows: Rows, directions: tuple[Directions, ...], random: np.random.Generator
+) -> tuple[Directions, ...]:
+    """Of the columns that all members read: those of each modality unless it has further columns."""
+    if not rows.order:
+        return directions
+    there = zip(rows.values, rows.order, directions, rows.presence.T, strict=True)
+    return tuple(
+        Directions.fit(value[here], random) if more.shape[1] else own for value, more, own, here in there
+    )
 
 
 def learn_team(
@@ -636,11 +651,11 @@ def with_crossing_if_better(
     seed: int,
 ) -> Verdict:
     """Give every team what pairs tell together, if the team of all finds any and the held-out loss falls."""
-    for team in teams:
-        team.crossing = crossing_of(rows, lesson_of(rows, team, None), seed)
-        if not len(teams[0].crossing.pair):
-            break
-    else:
+    whole, *others = teams
+    whole.crossing = crossing_of(rows, lesson_of(rows, whole, None), seed)
+    if len(whole.crossing.pair):
+        for team in others:
+            team.crossing = crossing_of(rows, lesson_of(rows, team, None), seed)
         found = judge(rows, turned, teams, subsets)
         if found.loss < (1 - WORTH_A_PRODUCT) * without.loss:
             return found

@@ -81,13 +81,18 @@ class Interactions:
 
 
 def numbers(
-    turned: Sequence[np.ndarray], directions: Sequence[Directions], presence: np.ndarray
+    values: Sequence[np.ndarray], directions: Sequence[Directions], presence: np.ndarray
 ) -> list[np.ndarray]:
-    """For each modality the (n, k) first directions at unit spread, zeros where absent."""
+    """For each modality (n, k): its columns along the first directions, at unit spread; zeros where absent."""
     return [
-        np.where(here[:, None], along[:, :N_DIRECTIONS] / own.spread[:N_DIRECTIONS], 0.0).astype(np.float32)
-        for along, own, here in zip(turned, directions, presence.T, strict=True)
+        np.where(here[:, None], value, np.float32(0)) @ columns_of(own)
+        for value, own, here in zip(values, directions, presence.T, strict=True)
     ]
+
+
+def columns_of(own: Directions) -> np.ndarray:
+    """(d, k) float32: what makes numbers of columns."""
+    return (own.axes[:, :N_DIRECTIONS] / own.spread[:N_DIRECTIONS]).astype(np.float32)
 
 
 # ---- learning ----------------------------------------------------------------------------------------------
@@ -156,7 +161,7 @@ def terms_of(
         return []
     shuffled = (residual[random.permutation(len(a))] for _ in range(N_SHUFFLES))
     edge = max(strongest(moment(a, b, other))[0] for other in shuffled)
-    left, terms = moment(a, b, residual), []
+    left, terms = moment(a, b, residual), list[tuple[np.ndarray, np.ndarray]]()
     while len(terms) < MAX_TERMS:
         strength, u, v, w = strongest(left)
         if strength <= edge:
@@ -224,10 +229,8 @@ class Crossing(nn.Module):
         starts = np.cumsum([0, *self.widths])
         for side, (into, along) in enumerate(((self.left, found.left), (self.right, found.right))):
             for p, m in enumerate(found.pair[:, side]):
-                own = directions[m]
-                n = min(len(own.spread), N_DIRECTIONS)
-                column = own.axes[:, :n] @ (along[p, :n] / own.spread[:n])
-                into[p, starts[m] : starts[m + 1]] = torch.from_numpy(column)
+                axes = columns_of(directions[m])
+                into[p, starts[m] : starts[m + 1]] = torch.from_numpy(axes @ along[p, : axes.shape[1]])
 
     def products(self, columns: Tensor) -> Tensor:
         """(B, D) columns, zeros where absent, to (B, P)."""

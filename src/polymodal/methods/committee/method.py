@@ -195,7 +195,7 @@ class Committee(Method):
         width = sum(columns_of(source) for source in self.inputs)
         self.joint_forest = Forest(width, task.n_outputs)  # without trees where it was not worth a pass
         self.register_buffer("joint_shares", torch.full((task.n_outputs,), 1.0 / task.n_outputs))
-        widths = [branch.centre.numel() for branch in self.own]
+        widths = [branch.d_plain for branch in self.own]
         self.products = Crossing(widths, task.n_outputs)  # without terms where none were worth it
         start = Weights.start(len(self.inputs), N_MEMBERS, task.kind)
         for name in WEIGHTS:
@@ -279,7 +279,7 @@ class Committee(Method):
             self.joint_forest.take(learnt.joint.forest)
             self.joint_shares.copy_(torch.from_numpy(learnt.joint.shares))
         if learnt.crossing is not None:
-            self.products.take(learnt.crossing, learnt.directions)
+            self.products.take(learnt.crossing, learnt.plain)
         for name in WEIGHTS:
             getattr(self, name).copy_(getattr(learnt.weights, name))
         if learnt.heard is not None:
@@ -309,16 +309,15 @@ class Committee(Method):
             ``scores`` (B, M * E, C) of the members of each modality, zeros where it is absent; ``columns``
             (B, sum of d) for the joint member, without any column where there is none; ``products`` (B, P).
         """
-        scores, columns, wide = [], [], []
+        scores, columns = [], []
         for branch, x, present in zip(self.own, self._columns(batch), batch.presence.unbind(1), strict=True):
             x = branch.standardise(x)
             scores.append(blank(branch(x, self.task.kind), present))
-            columns.append(x[:, : branch.d_plain])
-            wide.append(blank(x, present))
+            columns.append(blank(x[:, : branch.d_plain], present))
         side_by_side = (
             torch.cat(columns, dim=1) if self.joint_forest.n_trees else scores[0].new_zeros(len(batch), 0)
         )
-        products = self.products.products(torch.cat(wide, dim=1))
+        products = self.products.products(torch.cat(columns, dim=1))
         return {"scores": torch.cat(scores, dim=1), "columns": side_by_side, "products": products}
 
     def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
