@@ -83,7 +83,7 @@ class Interactions:
 def numbers(
     values: Sequence[np.ndarray], directions: Sequence[Directions], presence: np.ndarray
 ) -> list[np.ndarray]:
-    """For each modality (n, k): its columns along the first directions, at unit spread; zeros where absent."""
+    """For each modality (n, k): columns along the first directions, at unit spread; zeros where absent."""
     return [
         np.where(here[:, None], value, np.float32(0)) @ columns_of(own)
         for value, own, here in zip(values, directions, presence.T, strict=True)
