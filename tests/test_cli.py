@@ -53,7 +53,7 @@ def rows_csv(tmp_path_factory):
 
 
 FACTS = ("--tabular", "facts=age,site", "--vector", "emb=e0,e1")
-QUICK = ("--epochs", "2", "--set", "device=cpu", "--set", "d_latent=8")
+QUICK = ("--method", "robult", "--epochs", "2", "--set", "device=cpu", "--set", "d_latent=8")
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,14 @@ def test_sequences_come_in_json_lines(command, tmp_path):
     code, _, _ = command("predict", tmp_path / "m", tmp_path / "t.jsonl", "--out", tmp_path / "p.jsonl")
     assert code == 0
     assert set(tables.read(tmp_path / "p.jsonl")["prediction"]) <= {0, 1}
+
+
+def test_without_a_method_it_is_the_default(command, rows_csv, tmp_path):
+    small = ("--set", "n_trees=5", "--set", "n_trees_judged=5", "--set", "floors=false")
+    fit = ("fit", rows_csv, "--target", "label", "--out", tmp_path / "m", *FACTS, *small)
+    code, out, _ = command(*fit)
+    assert code == 0
+    assert f"{tmp_path / 'm'}: committee on 120 rows" in out
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -229,7 +237,7 @@ def test_demo_judges_by_its_figures():
 
 AS_JSON = {
     "demo": "--out {}/demo",
-    "fit": "ROWS --target label --out {}/m --tabular age,site --epochs 1",
+    "fit": "ROWS --target label --out {}/m --tabular age,site --method robult --epochs 1",
     "encode": "{}/texts.csv --text note --encoder text=words",
     "predict": "MODEL ROWS --out {}/p.csv",
     "evaluate": "MODEL ROWS --target label",
@@ -276,7 +284,7 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path):
     code, said, _ = command("demo", "--out", out)
     assert code == 0
     assert "soft_self_training" in said
-    assert "Mean over 63 combinations: robult" in said
+    assert "Mean over 63 combinations: committee" in said
     assert (out / "robustness.png").read_bytes()[:4] == b"\x89PNG"
     rows = json.loads((out / "results.json").read_text())
     assert {row["seed"] for row in rows} == {0, 1, 2}
@@ -296,8 +304,9 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path):
         (["fit", "rows.xlsx", "--target", "y", "--out", "m"], "rows.xlsx came"),
         (["fit", "ROWS", "--target", "lable", "--out", "m"], "did you mean 'label'"),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--method", "robolt"], "did you mean 'robult'"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--epochs", "9"], "9 came for committee"),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--set", "x"], "write --set x=VALUE"),
-        (["fit", "ROWS", "--target", "label", "--out", "m", "--set", "weigthing=l2"], "'weighting'"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", *QUICK, "--set", "weigthing=l2"], "'weighting'"),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--task", "cluster"], "'cluster' came"),
         (
             ["fit", "ROWS", "--target", "label", "--out", "m", "--vector", "a", "--vector", "b"],

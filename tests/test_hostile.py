@@ -136,7 +136,7 @@ def test_the_command_line_says_so_in_one_line_or_goes_on_where_asked(case, hosti
     cells = [good.name, bad.name, ""] * 6
     lines = ["file,x,label", *(f"{cell},{i},{i % 2}" for i, cell in enumerate(cells))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    flags = [f"--{kind.__name__.lower()}", "file=file", "--vector", "x=x", "--epochs", "1"]
+    flags = [f"--{kind.__name__.lower()}", "file=file", "--vector", "x=x", "--method", "robult", "--epochs", "1"]
     asked = ["fit", tmp_path / "t.csv", "--target", "label", "--out", tmp_path / "m", *flags]
     code, _, err = command(capsys, *asked)
     assert code == 2
@@ -471,7 +471,7 @@ def test_the_command_line_reads_sequences_from_a_csv(tmp_path, capsys):
         lines.append(f"{pulse},{i % 2},{random.normal():.2f},{i % 2}")
     (tmp_path / "t.csv").write_text("\r\n".join(lines))
     series = ["--series", "heart=pulse", "--series", "step=s*"]
-    quick = ["--epochs", "1", "--set", "d_latent=8", "--set", "device=cpu"]
+    quick = ["--method", "robult", "--epochs", "1", "--set", "d_latent=8", "--set", "device=cpu"]
     out = tmp_path / "m"
     code, _, err = command(capsys, "fit", tmp_path / "t.csv", "--target", "y", "--out", out, *series, *quick)
     assert (code, err.count("polymodal:")) == (0, 0)

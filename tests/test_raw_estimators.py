@@ -448,7 +448,7 @@ def test_the_command_line_reads_files_from_a_csv(rows, folder, tmp_path, monkeyp
     )
     monkeypatch.chdir(tmp_path)
     flags = ["--text", "title", "--image", "picture=poster", "--audio", "sound", "--video", "clip"]
-    quick = ["--epochs", "1", "--set", "d_latent=8", "--set", "device=cpu"]
+    quick = ["--method", "robult", "--epochs", "1", "--set", "d_latent=8", "--set", "device=cpu"]
     run("fit", folder / "rows.csv", "--target", "label", "--out", "model", *flags, *quick)
     schema = polymodal.load("model").modalities_
     assert [(name, type(m).__name__, m.columns) for name, m in schema.items()] == [

@@ -367,7 +367,8 @@ def test_the_verb_writes_the_page_and_says_the_same_in_short(tmp_path, capsys):
     frame["label"] = np.array(["p", "q", "r"])[codes]
     frame[:300].to_csv(tmp_path / "train.csv", index=False)
     frame[300:].to_csv(tmp_path / "test.csv", index=False)
-    fit = ["fit", f"{tmp_path}/train.csv", "--target", "label", "--out", f"{tmp_path}/model", "--epochs", "3"]
+    fit = ["fit", f"{tmp_path}/train.csv", "--target", "label", "--out", f"{tmp_path}/model"]
+    fit += ["--method", "robult", "--epochs", "3"]
     fit += ["--vector", "x=x_*", "--vector", "y=y_*"]
     verb = ["report", f"{tmp_path}/model", f"{tmp_path}/test.csv", "--target", "label", "-o"]
     for command in (fit, [*verb, f"{tmp_path}/r.html"]):

@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from polymodal.schema import Modality
 
 
+DEFAULT_METHOD = "committee"
+"""That of ``MultimodalClassifier`` and ``MultimodalRegressor``."""
+
+
 def trained(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     """The trained estimator, the number of labelled rows and of all rows."""
+    from polymodal import methods
     from polymodal.estimators import MethodClassifier, MethodRegressor
 
+    method = asked.get("method", DEFAULT_METHOD)
+    if "epochs" in asked and methods.get(method).learns_alone:
+        raise ConfigError(
+            f"epochs are of methods that are trained in steps; {asked['epochs']} came for {method}; leave them "
+            "out, or name another --method, such as robult"
+        )
     modalities = modalities_of(asked)
     rows = read_rows(asked["table"], modalities or {})
     target = target_column(rows, asked["target"])
@@ -33,7 +44,7 @@ def trained(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     names = set(cls().get_params()) - {"method", "modalities", "settings"}
     own |= {name: value for name, value in asked["set"].items() if name in names}
     settings = {name: value for name, value in asked["set"].items() if name not in names}
-    model = cls(asked.get("method", "robult"), modalities, settings=settings, **own)
+    model = cls(method, modalities, settings=settings, **own)
     model.fit(rows.drop(columns=asked["target"]), y)
     return model, int(target.notna().sum()), len(rows)
 

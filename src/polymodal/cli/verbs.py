@@ -54,7 +54,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("polymodal-demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Train Robult on bundled data, beside simple floors."""
+    """Train the default on bundled data, beside simple floors."""
     from polymodal import bench, demo
 
     table = demo.run(out, (lambda _: None) if as_json else put)
@@ -72,7 +72,7 @@ def fit(
         str | None, typer.Option(help="Column to predict; an empty cell is unlabelled.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Model directory to write.")] = None,
-    method: Annotated[str | None, typer.Option(help="See: polymodal options. [default: robult]")] = None,
+    method: Annotated[str | None, typer.Option(help="See: polymodal options. [default: committee]")] = None,
     tabular: Annotated[
         list[str] | None, typer.Option(help="Columns that may have gaps: NAME=COL,COL or COL,COL; * matches.")
     ] = None,
@@ -103,7 +103,7 @@ def fit(
             help="classification or regression. [default: regression where a target has a fraction]"
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many. [default: 100]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many, of a method that is trained in steps. [default: 100]")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same model. [default: 0]")] = None,
     config: Annotated[
         Path | None, typer.Option(help="JSON or TOML file with these options by name; options given win.")
