@@ -136,7 +136,8 @@ def test_the_command_line_says_so_in_one_line_or_goes_on_where_asked(case, hosti
     cells = [good.name, bad.name, ""] * 6
     lines = ["file,x,label", *(f"{cell},{i},{i % 2}" for i, cell in enumerate(cells))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    flags = [f"--{kind.__name__.lower()}", "file=file", "--vector", "x=x", "--method", "robult", "--epochs", "1"]
+    flags = [f"--{kind.__name__.lower()}", "file=file", "--vector", "x=x"]
+    flags += ["--method", "robult", "--epochs", "1"]
     asked = ["fit", tmp_path / "t.csv", "--target", "label", "--out", tmp_path / "m", *flags]
     code, _, err = command(capsys, *asked)
     assert code == 2

@@ -29,8 +29,8 @@ def trained(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     method = asked.get("method", DEFAULT_METHOD)
     if "epochs" in asked and methods.get(method).learns_alone:
         raise ConfigError(
-            f"epochs are of methods that are trained in steps; {asked['epochs']} came for {method}; leave them "
-            "out, or name another --method, such as robult"
+            f"epochs are of methods that are trained in steps; {asked['epochs']} came for {method}; leave "
+            "them out, or name another --method, such as robult"
         )
     modalities = modalities_of(asked)
     rows = read_rows(asked["table"], modalities or {})

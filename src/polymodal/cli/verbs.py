@@ -103,7 +103,9 @@ def fit(
             help="classification or regression. [default: regression where a target has a fraction]"
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many, of a method that is trained in steps. [default: 100]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="At most so many, of methods trained in steps. [default: 100]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same model. [default: 0]")] = None,
     config: Annotated[
         Path | None, typer.Option(help="JSON or TOML file with these options by name; options given win.")
