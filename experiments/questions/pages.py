@@ -472,8 +472,8 @@ def draw_conflict(axes: Sequence[Axes]) -> None:
 # ---- pseudo-labels ---------------------------------------------------------------------------------------
 
 TAUGHT = {"robult": "robult, labels alone", "committee": "committee, labels alone"}
-RAMP = 12
-"""Epochs, of 60, after which Robult's unlabelled loss has its full weight."""
+RAMP = 8
+"""Epochs, of 40, after which Robult's unlabelled loss has its full weight."""
 
 
 @cache
