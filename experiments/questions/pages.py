@@ -83,6 +83,8 @@ def with_sign(one: Figure) -> str:
 def marked(column: Sequence[Figure], higher: bool) -> list[str]:
     """The best in bold, in italics what is no further from it than the larger of the two deviations."""
     means = np.array([mean for mean, _ in column])
+    if np.isnan(means).all():
+        return ["-"] * len(column)
     best = int(np.nanargmax(means if higher else -means))
     texts = []
     for mean, std in column:
@@ -208,6 +210,8 @@ def wrong_place() -> Iterator[str]:
     for dataset in SETS:
         for weighting in ("rbf", "l1"):
             part = table[(table["dataset"] == dataset) & (table["method"] == weighting)]
+            if part.empty:
+                continue
             of_pairs = {pairs: of.set_index(["seed", "modality"]) for pairs, of in part.groupby("pairs")}
             known, every = of_pairs.get("labelled"), of_pairs["all"]
             weights = [r["last"] for r in records("gaussian") if is_run(r, dataset, weighting)]
@@ -286,14 +290,14 @@ def at_rates(dataset: str, read: str) -> pd.DataFrame:
             over all combinations.
     """
     table = load("missing")
-    table = table[table["dataset"] == dataset]
+    table = table[(table["dataset"] == dataset) & (table["metric"] == PRIMARY[dataset])]
     columns = {}
     for rate, part in table.groupby("missing_train"):
         if read == "mean":
             columns[rate] = means(part)
         else:
             at = 0.0 if read == "complete" else rate
-            chosen = part[part["subset"].str.removeprefix("rate=") == f"{at:g}"]
+            chosen = part[part["subset"] == f"rate={at:g}"]
             columns[rate] = chosen.set_index(["method", "seed"])["value"]
     return pd.DataFrame(columns)
 
@@ -305,25 +309,24 @@ def rate_words(rates: Sequence[float]) -> list[str]:
 
 def missing(read: str) -> Iterator[str]:
     """Methods by rows, training rates by columns; the best of each column marked."""
-    widest = at_rates("mfeat", read).columns
-    lines: list[Sequence[str]] = [["data set", "method", *rate_words(list(widest))]]
+    rates = sorted(load("missing")["missing_train"].unique())
+    lines: list[Sequence[str]] = [["data set", "method", *rate_words(rates)]]
     for dataset in ("mfeat", "htad"):
-        found = at_rates(dataset, read)
-        body = [marked([figure(found.loc[m, rate]) for m in MISSING_METHODS], True) for rate in found.columns]
-        body += [["-"] * len(MISSING_METHODS)] * (len(widest) - len(body))
+        found = at_rates(dataset, read).reindex(columns=rates)
+        body = [marked([figure(found.loc[m, rate]) for m in MISSING_METHODS], True) for rate in rates]
         lines += [[dataset, *line] for line in zip(MISSING_METHODS, *body, strict=True)]
     yield from markdown(lines)
 
 
 def missing_lost() -> Iterator[str]:
     """What the same test combinations lose when the training rows had gaps, seed by seed."""
-    widest = at_rates("mfeat", "mean").columns[1:]
-    lines: list[Sequence[str]] = [["data set", "method", *rate_words(list(widest))]]
+    rates = sorted(load("missing")["missing_train"].unique())[1:]
+    lines: list[Sequence[str]] = [["data set", "method", *rate_words(rates)]]
     for dataset in ("mfeat", "htad"):
         found = at_rates(dataset, "mean")
         for method in MISSING_METHODS:
             own = found.loc[method]
-            cells = [with_sign(figure(own[rate] - own[0.0])) if rate in own else "-" for rate in widest]
+            cells = [with_sign(figure(own[rate] - own[0.0])) if rate in own else "-" for rate in rates]
             lines.append([dataset, method, *cells])
     yield from markdown(lines)
 
@@ -440,8 +443,9 @@ def conflict_each() -> Iterator[str]:
 def conflict_train(both: bool) -> Iterator[str]:
     """The strongest modality swapped in a share of the training rows (and of the test rows)."""
     lines: list[Sequence[str]] = [["data set", "fusion", *rate_words(SHARES), "left out"]]
+    every = clean("htad", 0.0).index
     for dataset, name in STRONGEST.items():
-        columns = [swapped(dataset, name, share, share if both else 0.0) for share in SHARES]
+        columns = [swapped(dataset, name, share, share if both else 0.0).reindex(every) for share in SHARES]
         body = [marked([figure(one.loc[m]) for m in FUSIONS], True) for one in columns]
         without = left_out(dataset, name)
         for method, *cells in zip(FUSIONS, *body, strict=True):
