@@ -313,7 +313,7 @@ def missing(read: str) -> Iterator[str]:
     lines: list[Sequence[str]] = [["data set", "method", *rate_words(rates)]]
     for dataset in ("mfeat", "htad"):
         found = at_rates(dataset, read).reindex(columns=rates)
-        body = [marked([figure(found.loc[m, rate]) for m in MISSING_METHODS], True) for rate in rates]
+        body = [marked([figure(found[rate].loc[m]) for m in MISSING_METHODS], True) for rate in rates]
         lines += [[dataset, *line] for line in zip(MISSING_METHODS, *body, strict=True)]
     yield from markdown(lines)
 

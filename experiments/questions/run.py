@@ -11,7 +11,8 @@ seconds and what else the pages read); 600 training rows at most (``missing`` an
 - ``missing``: up to 70 % of the training inputs absent, 20 % of the labels, mfeat and htad;
 - ``conflict``: one modality swapped between rows of unlike classes, in test rows and in training rows,
   mfeat and htad, all labels;
-- ``pseudo``: how right pseudo-labels are by epoch or generation, 5 % of the labels, and what they bring.
+- ``pseudo``: how right pseudo-labels are by epoch or generation, 1 and 5 % of the labels, and what they
+  bring.
 
 A run that is stopped goes on where it stopped. ``pages.py`` and ``figures.py`` make tables and pictures of
 it; the weightings' own figures are those of ``experiments/robult``.
@@ -287,10 +288,11 @@ FOLLOWED = ("pseudo_accuracy", "confidence", "weight_true", "weight_false", "val
 def pseudo_cells(data: str | None) -> Iterator[Cell]:
     """Methods with pseudo-labels and without."""
     del data
-    for dataset in PSEUDO:
-        for seed in SEEDS:
-            for name, (method, settings) in TAUGHT.items():
-                yield Cell(dataset, method, seed, 0.05, settings=settled(settings), name=name, **SIZE)
+    for labels in (0.05, 0.01):
+        for dataset in PSEUDO:
+            for seed in SEEDS:
+                for name, (method, settings) in TAUGHT.items():
+                    yield Cell(dataset, method, seed, labels, settings=settled(settings), name=name, **SIZE)
 
 
 def pseudo(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
