@@ -265,7 +265,7 @@ def draw_distances(axes: Sequence[Axes]) -> None:
         ax.set_xlabel("quantile of a standard Gaussian")
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("quantile of the standardised distances")
-    axes[0].legend(frameon=False, loc="upper left")
+    axes[1].legend(frameon=False, loc="upper left")
 
 
 # ---- modalities missing in training ----------------------------------------------------------------------
@@ -458,16 +458,12 @@ def draw_conflict(axes: Sequence[Axes]) -> None:
     panels = [(dataset, part) for dataset in STRONGEST for part in ("test", "training", "both")]
     for ax, (dataset, part) in zip(axes, panels, strict=True):
         name = STRONGEST[dataset]
-        found = {
-            share: swapped(
-                dataset, name, share if part != "test" else 0.0, share if part != "training" else 0.0
-            )
-            for share in SHARES
-        }
-        table = pd.DataFrame(found)
+        trained, tested = part != "test", part != "training"
+        found = {s: swapped(dataset, name, s * trained, s * tested) for s in SHARES}
+        table = pd.DataFrame({share: values for share, values in found.items() if len(values)})
         curves(ax, {method: table.loc[method] for method in FUSIONS})
-        rows = {"test": "test rows", "training": "training rows", "both": "training and test rows"}[part]
-        ax.set_title(f"{dataset}, {name} swapped in {rows}", loc="left", fontsize=10)
+        rows = {"test": "test", "training": "training", "both": "training and test"}[part]
+        ax.set_title(f"{dataset}: {name} swapped in {rows}", loc="left", fontsize=9)
         ax.set_xlabel("share of swapped rows")
         ax.set_ylabel("accuracy")
     axes[0].legend(frameon=False, fontsize=8)
@@ -573,12 +569,16 @@ def draw_pseudo(axes: Sequence[Axes]) -> None:
 
 # ---- pictures --------------------------------------------------------------------------------------------
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DRAWN = [*FUSIONS, "soft_self_training", "random_forest"]
+"""In the order of colours and marks."""
 
 
 def curves(ax: Axes, found: Mapping[str, pd.DataFrame]) -> None:
     """Mean over seeds by column, bands of one standard deviation."""
-    for colour, marker, (name, table) in zip(COLOURS, "osD^vP", found.items(), strict=False):
+    for name, table in found.items():
+        number = DRAWN.index(name)
+        colour, marker = COLOURS[number], "osD^vPX"[number]
         mean, std = table.mean(), table.std()
         ax.plot(mean.index, mean, color=colour, marker=marker, ms=4, lw=1.5, label=name)
         ax.fill_between(mean.index, mean - std, mean + std, color=colour, alpha=0.15, lw=0)
