@@ -1,6 +1,7 @@
 """The pages of open questions hold the tables that their JSON gives."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -25,6 +26,19 @@ def test_the_tables_of_each_page_are_those_of_the_json(pages):
         text = page.read_text()
         assert pages.MARKED.search(text)
         assert pages.filled(text) == text, f"{page.name}: questions/pages.py writes it anew"
+
+
+def test_every_table_stands_on_a_page(pages):
+    named = [name for page in pages.PAGES for _, name, _ in pages.MARKED.findall(page.read_text())]
+    assert sorted(named) == sorted(pages.TABLES)
+
+
+def test_every_picture_stands_on_a_page(pages):
+    shown = re.findall(
+        r"\(\.\./experiments/questions/(\w+)\.svg\)", " ".join(p.read_text() for p in pages.PAGES)
+    )
+    assert sorted(shown) == sorted(pages.PICTURES)
+    assert all((FOLDER / f"{name}.svg").exists() for name in shown)
 
 
 def test_the_index_leads_to_every_page(pages):

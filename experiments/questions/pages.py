@@ -553,7 +553,8 @@ def draw_pseudo(axes: Sequence[Axes]) -> None:
     panels = [(method, dataset) for method in TAUGHT for dataset in ("mfeat", "htad", "wesad")]
     for ax, (method, dataset) in zip(axes, panels, strict=True):
         part = table[(table["method"] == method) & (table["dataset"] == dataset)]
-        for colour, (labels, fits) in zip(COLOURS, part.groupby("labels"), strict=False):
+        for labels, fits in part.groupby("labels"):
+            colour = COLOURS[0] if labels == 0.05 else COLOURS[1]
             for number, curve in enumerate(fits["curve"]):
                 label = f"{rate_words([labels])[0]} of the labels" if number == 0 else None
                 ax.plot(range(1, len(curve) + 1), curve, color=colour, marker="o", ms=2, lw=1, label=label)
@@ -564,7 +565,9 @@ def draw_pseudo(axes: Sequence[Axes]) -> None:
         ax.set_ylabel("right pseudo-labels")
         ax.set_ylim(0, 1)
         ax.grid(alpha=0.3)
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+        if method == "committee":
+            ax.set_xticks(range(1, 5))
+    axes[1].legend(frameon=False, fontsize=8, loc="lower right")
 
 
 # ---- pictures --------------------------------------------------------------------------------------------

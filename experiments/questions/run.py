@@ -11,9 +11,8 @@ seconds and what else the pages read); 600 training rows at most (``missing`` an
 - ``missing``: up to 70 % of the training inputs absent, 20 % of the labels, mfeat and htad;
 - ``conflict``: one modality swapped between rows of unlike classes, in test rows and in training rows,
   mfeat and htad, all labels;
-- ``pseudo``: how right pseudo-labels are by epoch or generation, 5 % of the labels (htad also
-  1 %), and what they
-  bring.
+- ``pseudo``: how right pseudo-labels are by epoch or generation, and what they bring, 5 % of the labels
+  (htad: 1 % as well).
 
 A run that is stopped goes on where it stopped. ``pages.py`` and ``figures.py`` make tables and pictures of
 it; the weightings' own figures are those of ``experiments/robult``.
