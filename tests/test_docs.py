@@ -148,6 +148,15 @@ def test_the_table_of_expected_worth_is_that_of_its_json():
             assert abs(float(cell) - mean) <= 0.5 * 10.0**-digits + 5e-5, (figure, cell, mean)
 
 
+def test_the_table_of_the_default_retriever_is_that_of_its_json(monkeypatch):
+    folder = ROOT / "experiments" / "default"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location("default_retrieval", folder / "retrieval.py")
+    retrieval = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(retrieval)
+    assert retrieval.table() == (folder / "RETRIEVAL.md").read_text()
+
+
 def test_the_tables_inside_pages_are_those_of_their_json():
     folder = ROOT / "experiments" / "pgm"
     if not all((folder / f"{name}.json").exists() for name in ("main", "fusion", "ablations", "stages")):

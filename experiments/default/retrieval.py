@@ -18,7 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from choose_retrieval import SETS  # type: ignore[import-not-found]
 
@@ -115,7 +114,7 @@ def section(dataset: str, rows: pd.DataFrame) -> Iterator[str]:
         shown = []
         for c in columns:
             own = values.get_group((m, *c))
-            text = f"{own.mean():.3f}" + (f" ± {np.std(own):.3f}" if len(own) > 1 else "")
+            text = f"{own.mean():.3f}" + (f" ± {own.std():.3f}" if len(own) > 1 else "")
             shown.append(f"**{text}**" if mean.loc[m, [c]].iloc[0] == mean[c].max() else text)
         yield f"| {m} | " + " | ".join(shown) + " |"
 
