@@ -45,6 +45,8 @@ PATIENCE = 2
 """Generations without a lower held-out loss before the search ends."""
 LABELLED_SHARE = 0.2
 """The labelled rows together weigh at least this part of the unlabelled ones."""
+N_STANDARD_ERRORS = 2.0
+"""How far worse than their teacher the first students may look."""
 WORTH_A_PASS = 0.03
 """Part of the held-out loss that a joint member must take away."""
 UNJUDGED_SHARPENING = 2.0
@@ -376,6 +378,7 @@ class Verdict:
         weights: the pool's, for each team.
         loss: mean over the judged rows and their combinations of modalities, each by weights learnt from the
             other folds; NaN where nothing was held out.
+        errors: (n,) of the judged rows, mean over their combinations: by these generations are compared.
         explained: share of the spread of values that a pool of all modalities explains, in [0, 1].
         sharpening: power of what its pools teach.
         heard: what each team makes of presence; None where it is not heard.
@@ -385,6 +388,7 @@ class Verdict:
 
     weights: tuple[Weights, ...]
     loss: float
+    errors: Tensor
     explained: float
     sharpening: float = 1.0
     heard: tuple[Evidence, ...] | None = None
@@ -397,7 +401,7 @@ def unjudged(n_modalities: int, n_teams: int, kind: TaskKind, *, students: bool)
     weights = Weights.start(n_modalities, N_MEMBERS, kind)
     weights.theta[:, -1] = 0.0 if students else UNJUDGED_FOREST
     sharpening = 1.0 if kind == "regression" else UNJUDGED_SHARPENING
-    return Verdict((weights,) * n_teams, math.nan, 1.0, sharpening)
+    return Verdict((weights,) * n_teams, math.nan, torch.empty(0), 1.0, sharpening)
 
 
 def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets: Tensor) -> Verdict:
@@ -432,13 +436,16 @@ def _verdict(
     judged: Judged, fold: Tensor, weights: tuple[Weights, ...], heard: tuple[Evidence, ...] | None
 ) -> Verdict:
     total, count = 0.0, 0
+    errors = torch.full((len(fold),), torch.nan)
     for number in range(1, len(weights)):
         own = None if heard is None else heard[number]
-        losses, counted = judged.rows(fold == number).losses(weights[number], own)
+        part = judged.rows(fold == number)
+        losses, counted = part.losses(weights[number], own)
         total, count = total + float(losses[counted].sum()), count + int(counted.sum())
+        errors[fold == number] = part.errors(weights[number], own)
     explained = _explained(judged, weights[0], None if heard is None else heard[0])
     loss = total / max(count, 1)
-    return Verdict(weights, loss, explained, heard=heard, judged=judged, fold=fold)
+    return Verdict(weights, loss, errors, explained, heard=heard, judged=judged, fold=fold)
 
 
 def hear(
@@ -540,6 +547,7 @@ def learn(
     most = n_generations if teachable and len(teams[0].free) >= MIN_FREE else 0
     history: list[dict[str, Any]] = []
     best: Learnt | None = None
+    chosen: Verdict | None = None
     verdict: Verdict | None = None
     with progress("fit", (most + 1) * len(teams), verbose=verbose) as shown:
         for generation in range(most + 1):
@@ -564,11 +572,17 @@ def learn(
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
                 verdict = with_presence_if_it_tells(rows, teams, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
-            if best is None or not judged or verdict.loss < best.history[-1]["validation_loss"]:
+            if (
+                best is None
+                or chosen is None
+                or not judged
+                or _is_better(verdict, chosen, generation, rows.kind)
+            ):
+                chosen = verdict
                 first = None if verdict.heard is None else verdict.heard[0]
                 members = (teams[0].branches, teams[0].joint, teams[0].crossing, directions, plain)
                 best = Learnt(*members, verdict.weights[0], first, list(history))
-            elif len(history) - len(best.history) >= PATIENCE:
+            elif best is not None and len(history) - len(best.history) >= PATIENCE:
                 break
     assert best is not None
     rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free), rows.kind)
@@ -718,8 +732,21 @@ def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:
     entry["presence"] = 0.0 if verdict.heard is None else float(verdict.heard[0].weight.norm())
     entry["crossing"] = float(verdict.weights[0].crossing)
     if not math.isnan(verdict.loss):
-        entry["validation_loss"] = verdict.loss
+        entry["validation_loss"] = float(verdict.errors.nanmean())
     return entry
+
+
+def _is_better(verdict: Verdict, best: Verdict, generation: int, kind: TaskKind) -> bool:
+    """Whether a generation takes the place of the best one so far.
+
+    By the mean error of the judged rows. The first students of classes need not be better than their teacher,
+    only not clearly worse: they learn from every row, and a few dozen held-out ones see little of it.
+    """
+    worse = verdict.errors - best.errors
+    worse = worse[~worse.isnan()]
+    if generation == 1 and kind == "multiclass":
+        return bool(worse.mean() <= N_STANDARD_ERRORS * worse.std(correction=0) / math.sqrt(len(worse)))
+    return bool(worse.mean() < 0)
 
 
 def _rule(kept: int, n_tried: int, judged: bool, n_free: int, kind: TaskKind) -> str:
@@ -729,4 +756,4 @@ def _rule(kept: int, n_tried: int, judged: bool, n_free: int, kind: TaskKind) ->
         return f"one generation: fewer than {MIN_FREE} unlabelled rows, {n_free}"
     if not judged:
         return f"generation {kept}, unjudged: too few labelled rows to hold any out"
-    return f"generation {kept} of {n_tried} tried, by the loss on held-out folds"
+    return f"generation {kept} of {n_tried} tried, by the error on held-out folds"

@@ -154,6 +154,28 @@ def loss_of(z: Tensor, target: Tensor, kind: TaskKind) -> Tensor:
     return torch.where(known, losses, torch.zeros_like(losses)).sum(dim=-1) / known.sum(dim=-1).clamp(min=1)
 
 
+def error_of(z: Tensor, target: Tensor, kind: TaskKind) -> Tensor:
+    """Squared error of the shares of classes or known labels (Brier's score), or half that of a value.
+
+    Bounded for classes and labels: a few rows of which a model is sure and wrong do not outweigh all others.
+
+    Args:
+        z: (..., C) scores.
+        target: (..., C), NaN where a label is masked.
+        kind: the task kind.
+
+    Returns:
+        (...).
+    """
+    if kind == "regression":
+        return loss_of(z, target, kind)
+    if kind == "multiclass":
+        return (z.softmax(dim=-1) - target).square().sum(dim=-1)
+    known = ~target.isnan()
+    errors = torch.where(known, z.sigmoid() - torch.where(known, target, 0.0), 0.0).square()
+    return errors.sum(dim=-1) / known.sum(dim=-1).clamp(min=1)
+
+
 # ---- learning ----------------------------------------------------------------------------------------------
 
 
@@ -223,11 +245,21 @@ class Judged:
             weights: of the pool.
             heard: what the presence that a row came with makes of its scores, whatever S is.
         """
+        return loss_of(self._said(weights, heard), self.target.unsqueeze(1), self.kind), self.counted
+
+    def errors(self, weights: Weights, heard: Heard | None = None) -> Tensor:
+        """(n,): the mean error of each row over its combinations; NaN for a row that has none."""
+        errors = error_of(self._said(weights, heard), self.target.unsqueeze(1), self.kind)
+        return torch.where(self.counted, errors, torch.nan).nanmean(dim=1)
+
+    @property
+    def counted(self) -> Tensor:
+        """(n, S) bool: the row has something of S."""
+        return (self.presence.unsqueeze(1) & self.subsets).any(dim=2)
+
+    def _said(self, weights: Weights, heard: Heard | None) -> Tensor:
         z = self.fused(weights)
-        if heard is not None:
-            z = heard(z, self.presence.unsqueeze(1))
-        counted = (self.presence.unsqueeze(1) & self.subsets).any(dim=2)
-        return loss_of(z, self.target.unsqueeze(1), self.kind), counted
+        return z if heard is None else heard(z, self.presence.unsqueeze(1))
 
     def mean_loss(self, weights: Weights) -> Tensor:
         """Mean over the rows and their combinations; 0 without any."""
