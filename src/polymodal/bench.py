@@ -489,7 +489,8 @@ def n_parameters(estimator: Any) -> int | None:
 def diagnostics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The figures of the epoch whose weights were kept; empty for a floor, which has no history.
 
-    That is the last stage's epoch of lowest validation loss, and the last epoch where nothing was held out.
+    That is the one marked ``kept``, else the last stage's epoch of lowest validation loss, and the last epoch
+    where nothing was held out.
     Left out are histograms (``cuts_*``) and what is no number, or not a finite one.
     """
     if not history:
@@ -497,7 +498,8 @@ def diagnostics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     kept = history[-1]
     if "validation_loss" in kept:
         stage = [entry for entry in history if entry["stage"] == kept["stage"]]
-        kept = min(stage, key=lambda entry: entry["validation_loss"])
+        lowest = min(stage, key=lambda entry: entry["validation_loss"])
+        kept = next((entry for entry in stage if entry.get("kept")), lowest)
     return {
         name: value
         for name, value in kept.items()

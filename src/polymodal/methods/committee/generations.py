@@ -585,6 +585,7 @@ def learn(
             elif best is not None and len(history) - len(best.history) >= PATIENCE:
                 break
     assert best is not None
+    history[len(best.history) - 1]["kept"] = True
     rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free), rows.kind)
     history[-1]["rule"] = rule
     return replace(best, history=history)
@@ -733,6 +734,7 @@ def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:
     entry["crossing"] = float(verdict.weights[0].crossing)
     if not math.isnan(verdict.loss):
         entry["validation_loss"] = float(verdict.errors.nanmean())
+        entry["validation_log_loss"] = verdict.loss
     return entry
 
 
