@@ -2,7 +2,7 @@
 
     python experiments/default/ladder.py --data DIR [mfeat:complete:100 wesad:random_50:101 ...]
 
-A place is a data set, a missing regime and a seed; 5 % of the labels of 600 of the rows that `choose.py` learns
+A place is a data set, a missing regime and a seed; 5 % of the labels of 600 of the rows `choose.py` learns
 from, 40 trees (30 in a fold). Prints a line a generation: the error on held-out folds, which judges, the log
 loss there, and the accuracy of what it then teaches the unlabelled rows, whose labels nobody but this script
 has seen.
