@@ -223,14 +223,14 @@ def test_doctor_names_versions_and_devices(command):
 
 def test_demo_judges_by_its_figures():
     def table(floor):
-        values = {"robult": 0.9, "late_fusion": floor}
+        values = {demo.METHOD: 0.9, "late_fusion": floor}
         rows = [("d", m, 0, 1.0, s, "accuracy", v) for m, v in values.items() for s in ("a", "b", "a+b")]
         return pd.DataFrame(
             rows, columns=["dataset", "method", "seed", "labels", "subset", "metric", "value"]
         )
 
     assert demo.verdict(table(0.8))[0] == (
-        "Mean over 3 combinations: robult 0.900, best floor late_fusion 0.800; no floor beats the method."
+        f"Mean over 3 combinations: {demo.METHOD} 0.900, best floor late_fusion 0.800; no floor beats the method."
     )
     assert demo.verdict(table(0.95))[0].endswith("late_fusion 0.950; the floor beats the method.")
 
