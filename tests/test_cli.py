@@ -230,7 +230,8 @@ def test_demo_judges_by_its_figures():
         )
 
     assert demo.verdict(table(0.8))[0] == (
-        f"Mean over 3 combinations: {demo.METHOD} 0.900, best floor late_fusion 0.800; no floor beats the method."
+        f"Mean over 3 combinations: {demo.METHOD} 0.900, best floor late_fusion 0.800; "
+        "no floor beats the method."
     )
     assert demo.verdict(table(0.95))[0].endswith("late_fusion 0.950; the floor beats the method.")
 
