@@ -35,8 +35,9 @@ TIMES = 5.0
 
 ABOUT = f"""\
 Made by `python experiments/suite/goals.py` from the results behind [the leaderboard](../LEADERBOARD.md). The
-default is the method `{DEFAULT}`. Figures are means over seeds of the data set's primary metric; a spread is
-the standard deviation over seeds of the paired difference. "Ahead" counts errors the other way round."""
+default is the method `{DEFAULT}`. Figures are means of the data set's primary metric over the seeds that the
+default was run with; a spread is the standard deviation over seeds of the paired difference, or of the rival
+alone where the default was run with one seed. "Ahead" counts errors the other way round."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Lead:
         own: mean score of the default.
         rival: the best of the others by its mean.
         best: its mean score.
-        spread: standard deviation over seeds of the difference; NaN for one seed.
+        spread: standard deviation over seeds of the difference; where they share one seed, of the rival; NaN
+            where that has one too.
     """
 
     own: float
@@ -119,11 +121,14 @@ def lead(part: pd.DataFrame, rivals: Sequence[str]) -> Lead | None:
     known = [name for name in rivals if name in part and part[name].notna().any()]
     if DEFAULT not in part or part[DEFAULT].isna().all() or not known:
         return None
-    means = part[known].mean()
+    paired = part[part[DEFAULT].notna()]
+    means = paired[known].mean()
+    if means.isna().all():
+        return None
     rival = str(means.idxmax())
-    difference = (part[DEFAULT] - part[rival]).dropna()
-    own = part[DEFAULT].mean()
-    return Lead(float(own), rival, float(means[rival]), float(difference.std(ddof=1)))
+    difference = (paired[DEFAULT] - paired[rival]).dropna()
+    spread = difference.std(ddof=1) if len(difference) > 1 else part[rival].std(ddof=1)
+    return Lead(float(paired[DEFAULT].mean()), rival, float(means[rival]), float(spread))
 
 
 def leads(scores: pd.DataFrame, rivals: Sequence[str]) -> dict[str, Lead]:
@@ -259,9 +264,8 @@ def worst_modality(figures: Figures) -> Iterator[str]:
     table: dict[str, list[str]] = {}
     n_met = n = 0
     for s in figures.shares:
-        own = figures.scores("worst", "complete", s).groupby("dataset", sort=False).mean()[DEFAULT]
-        alone = figures.alone(s).groupby("dataset", sort=False).mean()["late_fusion"]
-        for name, ahead in (own - alone).dropna().items():
+        difference = figures.scores("worst", "complete", s)[DEFAULT] - figures.alone(s)["late_fusion"]
+        for name, ahead in difference.groupby("dataset", sort=False).mean().dropna().items():
             n, n_met = n + 1, n_met + (ahead >= -POINT)
             table.setdefault(str(name), []).append(
                 f"{ahead:+.3f}" + ("" if ahead >= -POINT else " **behind**")

@@ -39,11 +39,12 @@ REGIMES = {
 
 ABOUT = """\
 Made by `python experiments/suite/leaderboard.py` from `experiments/suite/core.json`, which
-`{command}` wrote. A cell is a data set with a share of labels and a missing
-regime; all methods get the same rows, labels and masks, whose SHA-256 lie beside the results. The figure of a
-cell is the data set's primary metric: with complete inputs the mean over all combinations of modalities, else
-the test rows as they come. {n_seeds} seeds; {rows} at most. One setting of a method for all data
-sets, nothing tuned on a test part. Methods in italics, the rest are floors.
+`{command}` wrote. A cell is a data set
+with a share of labels and a missing regime; all methods get the same rows, labels and masks, whose SHA-256
+lie beside the results. The figure of a cell is the data set's primary metric: with complete inputs the mean
+over all combinations of modalities, else the test rows as they come. Up to {n_seeds} seeds; {rows}
+at most. One setting of a method for all data sets, nothing tuned on a test part. Methods in italics, the rest
+are floors.
 
 - *best in*: cells in which no other method is better.
 - *behind in*: cells in which it is significantly below the best: a paired one-sided t-test over the seeds at
@@ -275,6 +276,9 @@ def text(results: Path = RESULTS) -> str:
         rows=rows,
         difference=critical_difference(len(names), table["dataset"].nunique()),
     )
+    left_out = [name for name in suite.read("core").methods if name not in names]
+    if left_out:
+        about += f"\n- Methods of the suite that have not been run yet: {', '.join(left_out)}."
     lines = [
         "# Leaderboard",
         "",
