@@ -13,9 +13,10 @@ from polymodal import MethodClassifier, MultimodalClassifier, MultimodalRegresso
 from polymodal.batch import Batch, Input, Task
 from polymodal.data.preprocessing import Inputs
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.methods.committee import generations, interactions, pool
+from polymodal.methods.committee import generations, interactions, pool, teams
 from polymodal.methods.committee.forest import Forest, grow
-from polymodal.methods.committee.generations import Rows, Verdict, aligned, entropy, folds_of
+from polymodal.methods.committee.generations import aligned, entropy
+from polymodal.methods.committee.judging import Verdict
 from polymodal.methods.committee.linear import Directions, fit_linear
 from polymodal.methods.committee.members import (
     N_MEMBERS,
@@ -34,6 +35,7 @@ from polymodal.methods.committee.pool import (
     opinions,
     pooled,
 )
+from polymodal.methods.committee.teams import Rows, folds_of
 from polymodal.methods.floors.views import to_matrices
 
 SMALL = CommitteeConfig(n_trees=10, n_trees_judged=6, n_generations=2)
@@ -408,22 +410,22 @@ def test_no_team_reads_what_judges_it():
     groups = np.random.default_rng(1).integers(0, 9, 100)
     rows = table(groups=groups, share=0.6)
     random = np.random.default_rng(0)
-    whole, *teams = generations.teams_of(rows, folds_of(rows, random), 5, 5, random)
+    whole, *others = teams.teams_of(rows, folds_of(rows, random), 5, 5, random)
     assert whole.known.tolist() == rows.known.tolist()
-    assert sorted(np.concatenate([team.held for team in teams])) == rows.known.tolist()
-    for team in teams:
+    assert sorted(np.concatenate([team.held for team in others])) == rows.known.tolist()
+    for team in others:
         assert not set(groups[team.held]) & set(groups[np.concatenate([team.known, team.free])])
 
 
 def test_many_rows_are_drawn_from(monkeypatch):
     for name, most in [("MAX_KNOWN", 50), ("MAX_KNOWN_JUDGED", 30), ("MAX_HELD", 7), ("MAX_FREE", 20)]:
-        monkeypatch.setattr(generations, name, most)
+        monkeypatch.setattr(teams, name, most)
     rows, random = table(n=200, share=0.6), np.random.default_rng(0)
     folds = folds_of(rows, random)
-    whole, *teams = generations.teams_of(rows, folds, 5, 5, random)
+    whole, *others = teams.teams_of(rows, folds, 5, 5, random)
     assert [len(whole.known), len(whole.free)] == [50, 20]
-    assert {(len(team.known), len(team.held)) for team in teams} == {(30, 7)}
-    for fold, team in enumerate(teams):
+    assert {(len(team.known), len(team.held)) for team in others} == {(30, 7)}
+    for fold, team in enumerate(others):
         assert set(team.held) <= set(rows.known[folds == fold])
         assert not set(team.known) & set(rows.known[folds == fold])
 
@@ -438,17 +440,13 @@ def test_a_folds_labels_change_nothing_that_judges_them():
     other.target[held] = np.roll(other.target[held], 1, axis=1)
     said = []
     for data in (rows, other):
-        _, turned = generations.turned_rows(data, np.random.default_rng(0))
-        teams = generations.teams_of(data, folds, 5, 5, np.random.default_rng(0))
-        team, start = teams[2], Weights.start(2, N_MEMBERS, "multiclass")
-        team.branches = generations.branches_of(
-            data, turned, team, generations.lesson_of(data, team, None), 0
-        )
+        _, turned = teams.turned_rows(data, np.random.default_rng(0))
+        found = teams.teams_of(data, folds, 5, 5, np.random.default_rng(0))
+        team, start = found[2], Weights.start(2, N_MEMBERS, "multiclass")
+        team.branches = teams.branches_of(data, turned, team, teams.lesson_of(data, team, None), 0)
         taught = generations.taught_by(data, turned, team, start, Verdict((start,), 1.0, torch.empty(0), 1.0))
-        team.branches = generations.branches_of(
-            data, turned, team, generations.lesson_of(data, team, taught), 1
-        )
-        said.append(generations.team_scores(data, turned, team, team.held))
+        team.branches = teams.branches_of(data, turned, team, teams.lesson_of(data, team, taught), 1)
+        said.append(teams.team_scores(data, turned, team, team.held))
     assert torch.equal(*said)
 
 
@@ -481,7 +479,7 @@ def test_students_are_kept_only_if_they_tell_held_out_labels_better(kind):
 
 
 def verdict_of(errors):
-    return generations.Verdict((), 0.0, torch.tensor(errors), 1.0)
+    return Verdict((), 0.0, torch.tensor(errors), 1.0)
 
 
 def test_first_students_need_only_not_be_clearly_worse_than_their_teacher():
@@ -535,10 +533,10 @@ def one_label_a_class(seed=0, n=300, gaps=0.0):
 def said_by(learnt, rows):
     """(n,) the class that the pool of what was learnt gives each row as it is."""
     turned = tuple(own(value) for own, value in zip(learnt.directions, rows.values, strict=True))
-    team = generations.teams_of(rows, np.full(len(rows.known), -1), 1, 1, np.random.default_rng(0))[0]
+    team = teams.teams_of(rows, np.full(len(rows.known), -1), 1, 1, np.random.default_rng(0))[0]
     team.branches = learnt.branches
     here = torch.from_numpy(rows.presence)
-    scores = generations.team_scores(rows, turned, team, np.arange(len(here)))
+    scores = teams.team_scores(rows, turned, team, np.arange(len(here)))
     z = pooled(opinions(scores, here, learnt.weights), here.unsqueeze(1), learnt.weights)[:, 0]
     return z.argmax(1).numpy()
 

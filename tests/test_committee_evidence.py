@@ -7,10 +7,10 @@ from sklearn.linear_model import LogisticRegression
 
 from polymodal import MethodClassifier, MethodRegressor, load
 from polymodal.data import missingness
-from polymodal.methods.committee import evidence, generations
+from polymodal.methods.committee import evidence, generations, judging, teams
 from polymodal.methods.committee.evidence import Evidence
-from polymodal.methods.committee.generations import Rows
 from polymodal.methods.committee.pool import loss_of
+from polymodal.methods.committee.teams import Rows
 
 FEW_TREES = {"n_trees": 10, "n_trees_judged": 6, "n_generations": 1}
 
@@ -150,10 +150,10 @@ def test_what_is_not_heard_changes_nothing(monkeypatch):
 
 def test_a_teacher_hears_it_too():
     rows, _ = table("label", "regression")
-    _, turned = generations.turned_rows(rows, np.random.default_rng(0))
-    team = generations.teams_of(rows, np.full(200, -1), 5, 5, np.random.default_rng(0))[0]
-    generations.learn_team(rows, turned, team, None, 0)
-    verdict = generations.unjudged(3, 1, "regression", students=False)
+    _, turned = teams.turned_rows(rows, np.random.default_rng(0))
+    team = teams.teams_of(rows, np.full(200, -1), 5, 5, np.random.default_rng(0))[0]
+    teams.learn_team(rows, turned, team, None, 0)
+    verdict = judging.unjudged(3, 1, "regression", students=False)
     task = (rows, turned, team, verdict.weights[0], verdict)
     two_a_modality = Evidence(torch.ones(()), torch.full((3, 1), 2.0), torch.zeros(1))
     more = generations.taught_by(*task, two_a_modality)[0] - generations.taught_by(*task)[0]
@@ -162,13 +162,13 @@ def test_a_teacher_hears_it_too():
 
 def test_a_row_is_judged_by_the_presence_that_it_came_with():
     rows, _ = table("label")
-    folds = generations.folds_of(rows, np.random.default_rng(0))
-    teams = generations.teams_of(rows, folds, 5, 5, np.random.default_rng(0))
-    _, turned = generations.turned_rows(rows, np.random.default_rng(0))
-    for team in teams:
-        generations.learn_team(rows, turned, team, None, 0)
-    verdict = generations.judge(rows, turned, teams, torch.eye(3, dtype=torch.bool))
-    verdict = generations.with_presence_if_it_tells(rows, teams, verdict, 0)
+    folds = teams.folds_of(rows, np.random.default_rng(0))
+    found = teams.teams_of(rows, folds, 5, 5, np.random.default_rng(0))
+    _, turned = teams.turned_rows(rows, np.random.default_rng(0))
+    for team in found:
+        teams.learn_team(rows, turned, team, None, 0)
+    verdict = judging.judge(rows, turned, found, torch.eye(3, dtype=torch.bool))
+    verdict = judging.with_presence_if_it_tells(rows, found, verdict, 0)
     own, judged = verdict.heard[1], verdict.judged
     losses, counted = judged.losses(verdict.weights[1], own)
     expected = own(judged.fused(verdict.weights[1])[:, 2], judged.presence)

@@ -22,8 +22,9 @@ from choose import DATASETS, inner
 
 from polymodal import bench
 from polymodal.data import readers
-from polymodal.methods.committee import generations, pool
-from polymodal.methods.committee.generations import Rows, Team, Verdict
+from polymodal.methods.committee import generations, judging, pool, teams
+from polymodal.methods.committee.judging import Verdict
+from polymodal.methods.committee.teams import Rows, Team
 
 PLACES = [
     *(f"{name}:complete:{seed}" for name in ("mfeat", "htad", "wiki", "wesad") for seed in (100, 101)),
@@ -41,7 +42,7 @@ def true_accuracy(
     """On the unlabelled rows: mean over combinations, and all together."""
     presence = torch.from_numpy(rows.presence[team.free])
     own = verdict.weights[0]
-    said = pool.opinions(generations.team_scores(rows, turned, team, team.free), presence, own)
+    said = pool.opinions(teams.team_scores(rows, turned, team, team.free), presence, own)
     present = presence.unsqueeze(1) & subsets
     right = pool.pooled(said, present, own).argmax(dim=2).numpy() == truth[team.free][:, None]
     return float(right[present.any(dim=2).numpy()].mean()), float(right[:, -1].mean())
@@ -49,18 +50,18 @@ def true_accuracy(
 
 def climbed(truth: np.ndarray, seen: list[str]) -> Callable[..., Verdict]:
     """The judge, which also notes what is true; a joint or crossing member is not in the note."""
-    judge = generations.judge
+    judge = judging.judge
 
-    def judging(rows: Rows, turned: Any, teams: list[Team], subsets: Any) -> Verdict:
-        verdict = judge(rows, turned, teams, subsets)
-        mean, together = true_accuracy(rows, turned, teams[0], verdict, truth, subsets)
+    def noted(rows: Rows, turned: Any, found: list[Team], subsets: Any) -> Verdict:
+        verdict = judge(rows, turned, found, subsets)
+        mean, together = true_accuracy(rows, turned, found[0], verdict, truth, subsets)
         error = float(verdict.errors.nanmean())
         seen.append(
             f"error {error:.3f}, log loss {verdict.loss:.3f}, true {mean:.3f}, together {together:.3f}"
         )
         return verdict
 
-    return judging
+    return noted
 
 
 def main() -> None:

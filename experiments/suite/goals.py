@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polymodal import suite
+from polymodal import methods, suite
 from polymodal.evaluation import OBSERVED
 from polymodal.methods.floors import FLOORS
 from polymodal.metrics import METRICS
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "core.json"
 PAGE = HERE / "GOALS.md"
 
-DEFAULT = "committee"
+DEFAULT = methods.DEFAULT
 RIVALS = ("late_fusion", "self_training", "soft_self_training")
 """Late fusion and its self-training."""
 POINT = 0.01

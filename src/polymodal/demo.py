@@ -13,11 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from polymodal import bench, evaluation
+from polymodal import bench, evaluation, methods
 from polymodal.metrics import METRICS
 
-METHOD = "committee"
-"""That of ``MultimodalClassifier``."""
+METHOD = methods.DEFAULT
 FLOORS = (
     "majority",
     "best_single",

@@ -17,16 +17,12 @@ if TYPE_CHECKING:
     from polymodal.schema import Modality
 
 
-DEFAULT_METHOD = "committee"
-"""That of ``MultimodalClassifier`` and ``MultimodalRegressor``."""
-
-
 def trained(asked: Mapping[str, Any]) -> tuple[Any, int, int]:
     """The trained estimator, the number of labelled rows and of all rows."""
     from polymodal import methods
     from polymodal.estimators import MethodClassifier, MethodRegressor
 
-    method = asked.get("method", DEFAULT_METHOD)
+    method = asked.get("method", methods.DEFAULT)
     if "epochs" in asked and methods.get(method).learns_alone:
         raise ConfigError(
             f"epochs are of methods that are trained in steps; {asked['epochs']} came for {method}; leave "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polymodal import methods
 from polymodal.estimators.method import MethodClassifier, MethodRegressor
 from polymodal.estimators.retriever import Retriever
 from polymodal.schema import Modality
@@ -54,7 +55,7 @@ class MultimodalClassifier(MethodClassifier):
         self.verbose = verbose
 
     def _method_name(self) -> str:
-        return "committee"
+        return methods.DEFAULT
 
     def _method_settings(self) -> Mapping[str, Any]:
         return {}
@@ -84,7 +85,7 @@ class MultimodalRegressor(MethodRegressor):
         self.verbose = verbose
 
     def _method_name(self) -> str:
-        return "committee"
+        return methods.DEFAULT
 
     def _method_settings(self) -> Mapping[str, Any]:
         return {}

@@ -24,6 +24,9 @@ METHODS: dict[str, str] = {
 }
 """Name -> ``"module:Class"``. A new method is one file, one line here, and one page of documentation."""
 
+DEFAULT = "committee"
+"""Of ``MultimodalClassifier``, ``MultimodalRegressor``, ``polymodal fit`` and the demo."""
+
 RETRIEVERS: dict[str, str] = {
     "pgm_retrieval": "polymodal.methods.pgm_retrieval:PgMRetrieval",
     "matching": "polymodal.methods.matching.method:Matching",
@@ -64,4 +67,4 @@ def _guess(name: str, known: Mapping[str, Any] | list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else "; choose one of these"
 
 
-__all__ = ["METHODS", "RETRIEVERS", "configure", "get"]
+__all__ = ["DEFAULT", "METHODS", "RETRIEVERS", "configure", "get"]

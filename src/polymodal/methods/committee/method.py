@@ -22,7 +22,7 @@ from polymodal.methods.base import Method, judge_number
 from polymodal.methods.committee import generations
 from polymodal.methods.committee.evidence import Evidence
 from polymodal.methods.committee.forest import Forest
-from polymodal.methods.committee.generations import Learnt, Rows
+from polymodal.methods.committee.generations import Learnt
 from polymodal.methods.committee.interactions import Crossing
 from polymodal.methods.committee.linear import Directions
 from polymodal.methods.committee.members import (
@@ -33,8 +33,9 @@ from polymodal.methods.committee.members import (
     forest_scores,
     linear_scores,
 )
-from polymodal.methods.committee.pool import Weights, mixed, opinions, pooled
+from polymodal.methods.committee.pool import Weights, fused, opinions
 from polymodal.methods.committee.sequences import COLUMNS, N_SEGMENTS, Kernels, segment_means
+from polymodal.methods.committee.teams import Rows
 
 MOST_SPREADS = 8.0
 """A column's standardised values are held within this many standard deviations."""
@@ -51,7 +52,7 @@ class CommitteeConfig:
     n_generations: int = 6
     """Generations of students, at most; 0 never looks at unlabelled rows."""
     joint: bool = True
-    """Try a member that reads all modalities at once, too."""
+    """Also try members that read several modalities at once, and presence."""
 
     def __post_init__(self) -> None:
         judge_number(self, "n_trees", least=1, whole=True)
@@ -322,14 +323,14 @@ class Committee(Method):
 
     def predict_from(self, read: Mapping[str, Tensor], presence: Tensor) -> Tensor:
         """(B, C): the pool of what the present modalities' members say; the prior without any."""
-        n_present = presence.sum(1, keepdim=True)
-        z = pooled(opinions(read["scores"], presence, self.weights), presence.unsqueeze(1), self.weights)
+        crossed = joint = None
         if self.products.n_terms:
-            z = z + self.crossing * self.products(read["products"], presence).unsqueeze(1)
+            crossed = self.products(read["products"], presence).unsqueeze(1)
         if self.joint_forest.n_trees:
-            z = mixed(z, self._joint_scores(read["columns"], presence).unsqueeze(1), n_present, self.weights)
-        z = self.heard(z[:, 0], presence)
-        return torch.where(n_present > 0, self.to_prediction(z), self.prior)
+            joint = self._joint_scores(read["columns"], presence).unsqueeze(1)
+        said = opinions(read["scores"], presence, self.weights)
+        z = self.heard(fused(said, presence.unsqueeze(1), self.weights, crossed, joint)[:, 0], presence)
+        return torch.where(presence.any(dim=1, keepdim=True), self.to_prediction(z), self.prior)
 
     def _joint_scores(self, columns: Tensor, presence: Tensor) -> Tensor:
         """(B, C) scores of the joint member; zeros where a row has fewer than two modalities."""

@@ -132,6 +132,26 @@ def mixed(z: Tensor, joint: Tensor, n_present: Tensor, weights: Weights) -> Tens
     return torch.where((n_present > 1).unsqueeze(2), b0 * z + b1 * joint, z)
 
 
+def fused(
+    said: Tensor, present: Tensor, weights: Weights, crossed: Tensor | None, joint: Tensor | None
+) -> Tensor:
+    """The pool's scores with all members that there are: z_S, products of two modalities, the joint member.
+
+    Args:
+        said: (n, M, C) of :func:`opinions`.
+        present: (n, S, M) bool: what the row has of S.
+        weights: of the pool.
+        crossed: (n, S, C) of what pairs tell together; None without.
+        joint: (n, S, C) scores of the joint member; None without one.
+
+    Returns:
+        (n, S, C).
+    """
+    z = pooled(said, present, weights)
+    z = z if crossed is None else z + weights.crossing * crossed
+    return z if joint is None else mixed(z, joint, present.sum(dim=2), weights)
+
+
 def loss_of(z: Tensor, target: Tensor, kind: TaskKind) -> Tensor:
     """Log loss of a class, mean log loss of the known labels, or half the squared error.
 
@@ -233,10 +253,8 @@ class Judged:
     def fused(self, weights: Weights) -> Tensor:
         """(n, S, C) scores of the pool."""
         present = self.presence.unsqueeze(1) & self.subsets
-        z = pooled(opinions(self.scores, self.presence, weights), present, weights)
-        if self.crossed is not None:
-            z = z + weights.crossing * self.crossed
-        return z if self.joint is None else mixed(z, self.joint, present.sum(dim=2), weights)
+        said = opinions(self.scores, self.presence, weights)
+        return fused(said, present, weights, self.crossed, self.joint)
 
     def losses(self, weights: Weights, heard: Heard | None = None) -> tuple[Tensor, Tensor]:
         """(n, S) losses, and (n, S) bool: which count, each row having something of S.

@@ -1,0 +1,227 @@
+"""What held-out labels say of the committee's teams, and which members are worth having.
+
+What the fold teams say of their own folds is honest in every generation: it teaches the pool its weights,
+its error says which generation is better, and whether a member that reads several modalities at once, or
+presence, is kept.
+
+Letters: n rows, M modalities, E members, C outputs, S subsets of the modalities, F folds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.batch import TaskKind
+from polymodal.methods.committee import evidence, pool
+from polymodal.methods.committee.evidence import Evidence
+from polymodal.methods.committee.members import N_MEMBERS
+from polymodal.methods.committee.pool import Judged, Weights, loss_of
+from polymodal.methods.committee.teams import (
+    Rows,
+    Team,
+    crossed_scores,
+    crossing_of,
+    joint_of,
+    joint_scores,
+    lesson_of,
+    team_scores,
+    tells_of,
+)
+
+WORTH_A_PASS = 0.03
+"""Part of the held-out loss that a joint member must take away."""
+WORTH_A_PRODUCT = 0.01
+"""Part of the held-out loss that products of two modalities must take away."""
+WORTH_HEARING, RARE_BY_CHANCE = 0.03, 0.01
+"""Part of the held-out loss that presence must take away, and how seldom shuffled labels depend on it so."""
+UNJUDGED_SHARPENING = 2.0
+"""Power of what a teacher says when no held-out label has tempered it: members of a few rows are timid."""
+UNJUDGED_FOREST = -3.0
+"""Log weight of a forest of a few rows, which nothing has judged; one taught by a teacher counts in full."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the held-out labels say of a generation.
+
+    Attributes:
+        weights: the pool's, for each team.
+        loss: mean over the judged rows and their combinations of modalities, each by weights learnt from the
+            other folds; NaN where nothing was held out.
+        errors: (n,) of the judged rows, mean over their combinations: by these generations are compared.
+        explained: share of the spread of values that a pool of all modalities explains, in [0, 1].
+        sharpening: power of what its pools teach.
+        heard: what each team makes of presence; None where it is not heard.
+        judged: the rows that were held out; None without any.
+        fold: (n,) of each of them.
+    """
+
+    weights: tuple[Weights, ...]
+    loss: float
+    errors: Tensor
+    explained: float
+    sharpening: float = 1.0
+    heard: tuple[Evidence, ...] | None = None
+    judged: Judged | None = None
+    fold: Tensor | None = None
+
+
+def unjudged(n_modalities: int, n_teams: int, kind: TaskKind, *, students: bool) -> Verdict:
+    """What is taken for true where no label could be held out."""
+    weights = Weights.start(n_modalities, N_MEMBERS, kind)
+    weights.theta[:, -1] = 0.0 if students else UNJUDGED_FOREST
+    sharpening = 1.0 if kind == "regression" else UNJUDGED_SHARPENING
+    return Verdict((weights,) * n_teams, math.nan, torch.empty(0), 1.0, sharpening)
+
+
+def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets: Tensor) -> Verdict:
+    """Weigh the members by what the fold teams say of their own folds, of which there is some row."""
+    start = Weights.start(len(rows.values), N_MEMBERS, rows.kind)
+    held = np.concatenate([team.held for team in teams])
+    fold = torch.from_numpy(np.repeat(np.arange(len(teams)), [len(team.held) for team in teams]))
+    joint = None
+    if teams[0].joint is not None:
+        joint = torch.cat([joint_scores(rows, team, team.held, subsets) for team in teams])
+    crossed = None
+    if teams[0].crossing is not None:
+        crossed = torch.cat([crossed_scores(rows, team, team.held, subsets) for team in teams])
+    judged = Judged(
+        scores=torch.cat([team_scores(rows, turned, team, team.held) for team in teams]),
+        joint=joint,
+        target=torch.from_numpy(rows.target[held]).float(),
+        presence=torch.from_numpy(rows.presence[held]),
+        subsets=subsets,
+        kind=rows.kind,
+        crossed=crossed,
+    )
+    together = pool.learn(judged, start)
+    weights = [together]
+    for number in range(1, len(teams)):
+        weights.append(pool.learn(judged.rows(fold != number), together))
+    heard = None if teams[0].tells is None else hear(rows, teams, judged, fold, weights)[0]
+    return _verdict(judged, fold, tuple(weights), heard)
+
+
+def _verdict(
+    judged: Judged, fold: Tensor, weights: tuple[Weights, ...], heard: tuple[Evidence, ...] | None
+) -> Verdict:
+    total, count = 0.0, 0
+    errors = torch.full((len(fold),), torch.nan)
+    for number in range(1, len(weights)):
+        own = None if heard is None else heard[number]
+        part = judged.rows(fold == number)
+        losses, counted = part.losses(weights[number], own)
+        total, count = total + float(losses[counted].sum()), count + int(counted.sum())
+        errors[fold == number] = part.errors(weights[number], own)
+    explained = _explained(judged, weights[0], None if heard is None else heard[0])
+    loss = total / max(count, 1)
+    return Verdict(weights, loss, errors, explained, heard=heard, judged=judged, fold=fold)
+
+
+def hear(
+    rows: Rows, teams: list[Team], judged: Judged, fold: Tensor, weights: Sequence[Weights]
+) -> tuple[tuple[Evidence, ...], Tensor]:
+    """What each team makes of presence, learnt from rows held out, read by the presence that they have.
+
+    Args:
+        rows: all rows.
+        teams: each with what presence tells.
+        judged: the rows that were held out.
+        fold: (n,) of each of them.
+        weights: of each team's pool.
+
+    Returns:
+        The evidence of each team, and (n, 2): the loss of each row without presence and with it, each as
+        the other folds have it.
+    """
+    told = [team.tells(rows.presence[team.held].astype(np.float32)) for team in teams if team.tells]
+    whole, said = judged.whole(), torch.from_numpy(np.concatenate(told))
+    found, losses = [], torch.zeros(len(fold), 2)
+    for number, (team, own) in enumerate(zip(teams, weights, strict=True)):
+        assert team.tells is not None
+        z, held = whole.fused(own)[:, 0], fold == number
+        task = (z[~held], judged.target[~held], judged.presence[~held], judged.kind)
+        found.append(evidence.learn(*task, said[~held], team.tells))
+        for i, each in enumerate((evidence.without(*task), found[-1])):
+            losses[held, i] = loss_of(each(z[held], judged.presence[held]), judged.target[held], judged.kind)
+    return tuple(found), losses
+
+
+def _explained(judged: Judged, weights: Weights, heard: Evidence | None) -> float:
+    """1 - (squared error of the pool of all modalities) / (that of the mean), of values, in [0, 1]."""
+    if judged.kind != "regression":
+        return 1.0
+    losses, _ = judged.whole().losses(weights, heard)
+    return float(np.clip(1 - 2 * float(losses.mean()) / max(float(judged.target.var()), 1e-9), 0.0, 1.0))
+
+
+# ---- worth having ------------------------------------------------------------------------------------------
+
+
+def with_crossing_if_better(
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    teams: list[Team],
+    subsets: Tensor,
+    without: Verdict,
+    seed: int,
+) -> Verdict:
+    """Give every team what pairs tell together, if the team of all finds any and the held-out loss falls."""
+    whole, *others = teams
+    whole.crossing = crossing_of(rows, lesson_of(rows, whole, None), seed)
+    if len(whole.crossing.pair):
+        for team in others:
+            team.crossing = crossing_of(rows, lesson_of(rows, team, None), seed)
+        found = judge(rows, turned, teams, subsets)
+        if found.loss < (1 - WORTH_A_PRODUCT) * without.loss:
+            return found
+    for team in teams:
+        team.crossing = None
+    return without
+
+
+def with_joint_if_better(
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    teams: list[Team],
+    subsets: Tensor,
+    without: Verdict,
+    seed: int,
+) -> Verdict:
+    """Give every team a joint member if that lowers the held-out loss enough to pay a pass a combination."""
+    for team in teams:
+        team.joint = joint_of(rows, team, lesson_of(rows, team, None), seed)
+    found = judge(rows, turned, teams, subsets)
+    if found.loss < (1 - WORTH_A_PASS) * without.loss:
+        return found
+    for team in teams:
+        team.joint = None
+    return without
+
+
+def with_presence_if_it_tells(rows: Rows, teams: list[Team], without: Verdict, seed: int) -> Verdict:
+    """Let every team hear what presence says, if that lowers the held-out loss and is no chance.
+
+    Rows are judged by the presence that they came with: one that was taken away for judging tells nothing.
+    """
+    judged, fold, known = without.judged, without.fold, teams[0].known
+    if judged is None or fold is None:
+        return without
+    random = np.random.default_rng(seed)
+    if evidence.by_chance(rows.presence[known], rows.target[known], random) > RARE_BY_CHANCE:
+        return without
+    for team in teams:
+        team.tells = tells_of(rows, team, lesson_of(rows, team, None))
+    heard, losses = hear(rows, teams, judged, fold, without.weights)
+    before, after = losses.mean(dim=0).tolist()
+    if after < (1 - WORTH_HEARING) * before:
+        return _verdict(judged, fold, without.weights, heard)
+    for team in teams:
+        team.tells = None
+    return without
