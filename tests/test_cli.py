@@ -113,6 +113,8 @@ def test_without_a_method_it_is_the_default(command, rows_csv, tmp_path):
     code, out, _ = command(*fit)
     assert code == 0
     assert f"{tmp_path / 'm'}: committee on 120 rows" in out
+    _, out, _ = command("info", tmp_path / "m")
+    assert re.search(r"training +\d generations?; ", out)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

@@ -12,7 +12,7 @@ from torch import nn
 from polymodal.batch import Task
 from polymodal.errors import ConfigError, LabelError, MissingExtraError, TrainingError, TrainingWarning
 from polymodal.methods.base import Stage
-from polymodal.progress import Progress, progress
+from polymodal.progress import Progress, counted_steps, progress
 from polymodal.training import TrainingConfig, choose_device, fit, loop, precision
 from polymodal.training import rows as training_rows
 from polymodal.training.rows import Rows, epoch_batches
@@ -422,3 +422,11 @@ def test_gradients_are_clipped_by_norm():
     full = precision.Precision("float32", torch.device("cpu"))
     full.descend(total, Watched(linear.parameters(), lr=0.1), clip=0.5)
     assert seen == [pytest.approx(0.5, rel=1e-4)]
+
+
+def test_steps_are_called_what_they_are():
+    assert counted_steps([{"stage": "train"}] * 12) == "12 epochs"
+    assert counted_steps([{"stage": "generation"}] * 3) == "3 generations"
+    assert counted_steps([{"stage": "judged"}]) == "1 round"
+    assert counted_steps([{}]) == "1 epoch"
+    assert counted_steps([]) == "0 epochs"

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_FRAMES = 0.2
 
+STEPS = {"generation": "generation", "judged": "round"}
+"""Stage of a history's entries -> what one entry is, where it is no epoch."""
+
 Show = Callable[[int, int, str], None]
 """``show(done, total, text)``: steps done, steps in all, and what to say beside them."""
+
+
+def step_of(history: Sequence[Mapping[str, Any]]) -> str:
+    """What an entry of ``history_`` is: an epoch, a generation of a committee, or a round."""
+    return STEPS.get(history[-1].get("stage", ""), "epoch") if history else "epoch"
+
+
+def counted_steps(history: Sequence[Mapping[str, Any]]) -> str:
+    """How many epochs, generations or rounds a ``history_`` has, in words."""
+    return f"{len(history)} {step_of(history)}{'' if len(history) == 1 else 's'}"
 
 
 class Progress:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polymodal.progress import counted_steps
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,7 +31,7 @@ def described_model(config: Mapping[str, Any]) -> dict[str, str]:
         "task": f"{config['task']['kind']}, {config['task']['n_outputs']} outputs",
         "classes": "-" if classes is None else ", ".join(str(c) for c in classes["values"]),
         **{f"modality {m['name']}": f"{m['kind']} {_short(m['columns'])}" for m in described},
-        "training": f"{len(config['history'])} epochs; {config['stopping_rule']}",
+        "training": f"{counted_steps(config['history'])}; {config['stopping_rule']}",
         "settings": ", ".join(f"{name}={value}" for name, value in config["method_config"].items()),
     }
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from polymodal.progress import counted_steps
+
 if TYPE_CHECKING:
     from polymodal.estimators.shell import MethodEstimator
 
@@ -108,8 +110,10 @@ def _headline(estimator: Any) -> str:
         kind = "labels" if estimator.method_.task.kind == "multilabel" else "classes"
         more = ", …" if len(names) > MAX_CLASSES else ""
         what = f"{len(names)} {kind}: {', '.join(names[:MAX_CLASSES])}{more}"
-    losses = [e["validation_loss"] for e in estimator.history_ if e.get("validation_loss") is not None]
-    parts = [what, f"{estimator.n_iter_} epochs"]
+    judged = [entry for entry in estimator.history_ if entry.get("validation_loss") is not None]
+    losses = [entry["validation_loss"] for entry in judged if entry.get("kept")]
+    losses = losses or [entry["validation_loss"] for entry in judged]
+    parts = [what, counted_steps(estimator.history_)]
     parts += [f"best validation loss {min(losses):.3g}"] if losses else []
     parts.append(f"{100 * estimator.labelled_fraction_:.3g}\N{NO-BREAK SPACE}% of the training rows labelled")
     known = getattr(estimator, "calibration_", None) is not None

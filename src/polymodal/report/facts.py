@@ -23,6 +23,7 @@ from polymodal.errors import ConfigError
 from polymodal.estimators import acquisition_table, information_table
 from polymodal.evaluation import OBSERVED, Predict
 from polymodal.metrics import DEFAULT_METRICS, evaluate
+from polymodal.progress import counted_steps, step_of
 from polymodal.progress import progress as shown_progress
 from polymodal.report import headline as said_first
 from polymodal.report import words
@@ -432,10 +433,10 @@ def training(seen: Seen) -> Topic | str:
     terms = [name for name in history.columns if name.startswith("loss/")]
     kept = [name for name in ("stage", "loss", "validation_loss", *terms) if name in history]
     table = history[kept].copy()
-    alone = "stage" in table and table["stage"].eq("generation").all()
-    step, first = ("generation", 0) if alone else ("epoch", 1)
+    step = step_of(seen.model.history_)
+    first = 0 if step == "generation" else 1
     table.insert(0, step, np.arange(first, len(table) + first))
-    return Topic({"history": table}, [f"{words.counted(len(table), step)}; {seen.model.stopping_rule_}."])
+    return Topic({"history": table}, [f"{counted_steps(seen.model.history_)}; {seen.model.stopping_rule_}."])
 
 
 def health_of(seen: Seen) -> Topic:
