@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from polymodal import bench
+from polymodal.bench import files, fitting, grid, running
+from polymodal.bench.given import _groups
 from polymodal.data.readers import Dataset
 from polymodal.encoders import cache
 from polymodal.encoders.image import Descriptors
@@ -121,7 +123,7 @@ def test_under_a_regime_the_test_rows_are_evaluated_as_they_come():
 def test_a_partial_file_from_before_the_regimes_is_still_read(tmp_path):
     cell = fast_cells()[0]
     path = tmp_path / "f.partial.jsonl"
-    bench._append(path, bench.Result(cell, [], {}))
+    files.append(path, bench.Result(cell, [], {}))
     line = json.loads(path.read_text())
     for later in ("missing", "max_train", "max_test"):
         del line["cell"][later]
@@ -130,7 +132,7 @@ def test_a_partial_file_from_before_the_regimes_is_still_read(tmp_path):
 
 
 def test_a_cell_that_failed_counts_as_not_done(tmp_path):
-    bench._append(tmp_path / "f.partial.jsonl", bench.Result(fast_cells()[0], [], {"failed": "why"}))
+    files.append(tmp_path / "f.partial.jsonl", bench.Result(fast_cells()[0], [], {"failed": "why"}))
     assert bench.finished(tmp_path / "f.partial.jsonl") == {}
 
 
@@ -300,7 +302,7 @@ def test_encoded_rows_give_what_raw_rows_give():
 
 
 def test_a_saved_model_of_a_cell_reads_raw_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "_loaded", lambda *named: raw_toy())
+    monkeypatch.setattr(fitting, "load_once", lambda *named: raw_toy())
     bench.run_cell(bench.Cell("toy", "robult", 0, settings=QUICK), model=tmp_path / "model")
     given = bench.problem(raw_toy(), seed=0)
     raw = bench.build(bench.Cell("toy", "robult", 0, settings=QUICK), raw_toy())
@@ -334,7 +336,7 @@ def test_encoders_for_what_is_not_raw_are_refused():
 
 
 def test_a_set_for_retrieval_is_refused(monkeypatch):
-    monkeypatch.setattr(bench, "_loaded", lambda *named: replace(toy(), task="retrieval"))
+    monkeypatch.setattr(grid, "load_once", lambda *named: replace(toy(), task="retrieval"))
     with pytest.raises(ConfigError, match="toy is for retrieval"):
         bench.cells("toy", FAST, seeds=[0])
 
@@ -342,7 +344,7 @@ def test_a_set_for_retrieval_is_refused(monkeypatch):
 def test_a_finished_cell_is_known_again_by_its_encoders_and_variant(tmp_path):
     chosen = [replace(fast_cells()[0], variant="raw", encoders=(("text", "tfidf"),)), fast_cells()[0]]
     for cell in chosen:
-        bench._append(tmp_path / "f.partial.jsonl", bench.Result(cell, [], {}))
+        files.append(tmp_path / "f.partial.jsonl", bench.Result(cell, [], {}))
     assert [result.cell for result in bench.finished(tmp_path / "f.partial.jsonl").values()] == chosen
 
 
@@ -377,7 +379,7 @@ def test_the_time_left_goes_by_the_seconds_that_cells_take(monkeypatch):
         totals.append(total)
         yield Shown()
 
-    monkeypatch.setattr(bench, "progress", progress)
+    monkeypatch.setattr(running, "progress", progress)
     chosen = fast_cells()
     bench.run(chosen, work=named, seconds={chosen[0].key: 2.0, chosen[1].key: 0.01})
     assert totals == [21]  # tenths of a second, one at least
@@ -394,7 +396,7 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     out.unlink()
     run = []
     original = bench.run_cell
-    monkeypatch.setattr(bench, "run_cell", lambda cell, *rest: run.append(cell) or original(cell, *rest))
+    monkeypatch.setattr(running, "run_cell", lambda cell, *rest: run.append(cell) or original(cell, *rest))
     resumed = bench.run(fast_cells(), out=out, verbose=False)
     assert [cell.method for cell in run] == [FAST[1]]
     assert [result.rows for result in resumed] == [result.rows for result in whole]
@@ -455,7 +457,7 @@ def test_what_is_not_defined_is_null_in_the_file(tmp_path):
 def test_validation_goes_by_group_only_where_the_test_does():
     groups = np.array(["ann", "bob", "eve", "ann", "bob", "eve"])
     rows = np.arange(6)
-    assert bench._groups(groups, rows[:3], rows[3:]) is None
-    found = bench._groups(groups, rows[groups != "eve"], rows[groups == "eve"])
+    assert _groups(groups, rows[:3], rows[3:]) is None
+    found = _groups(groups, rows[groups != "eve"], rows[groups == "eve"])
     assert found.tolist() == ["ann", "bob", "ann", "bob"]
-    assert bench._groups(None, rows[:3], rows[3:]) is None
+    assert _groups(None, rows[:3], rows[3:]) is None
