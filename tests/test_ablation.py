@@ -34,15 +34,15 @@ def ablation():
 def rows():
     """A vector, and sequences whose order alone tells; half of the labels are hidden."""
     random = np.random.default_rng(0)
-    y = np.arange(240) % 3
+    y = np.arange(120) % 3
     rising = np.linspace(-1, 1, 12)[None, :, None] * (y - 1)[:, None, None]
-    sound = rising + random.normal(size=(240, 12, 1))
-    X = {"facts": random.normal(size=(240, 3)) + y[:, None], "sound": sound.astype(np.float32)}
-    return X, np.where(np.arange(240) % 4 < 2, y, -1)
+    sound = rising + random.normal(size=(120, 12, 1))
+    X = {"facts": random.normal(size=(120, 3)) + y[:, None], "sound": sound.astype(np.float32)}
+    return X, np.where(np.arange(120) % 4 < 2, y, -1)
 
 
 def fitted(rows, **settings):
-    settings = {"n_trees": 4, "n_trees_judged": 3, "n_generations": 1} | settings
+    settings = {"n_trees": 3, "n_trees_judged": 2, "n_generations": 1} | settings
     return MethodClassifier("committee", settings=settings, random_state=0).fit(*rows)
 
 
@@ -114,7 +114,7 @@ def test_equal_weights_are_those_of_the_start(ablation, rows, whole):
 def test_joint_products_and_presence_are_not_tried(ablation):
     parts = ("products", "joint member", "presence")
     random = np.random.default_rng(1)
-    left, right = random.normal(size=(2, 240, 2))
+    left, right = random.normal(size=(2, 120, 2))
     signs, same = {"left": left, "right": right}, left[:, 0] * right[:, 0] > 0
     crossed = (signs, np.where(same, "same", "other"))
     assert ablation.matters("products", fitted(crossed))
