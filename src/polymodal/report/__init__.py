@@ -7,7 +7,7 @@ words.py     figures in words
 svg.py       shapes and axes
 charts.py    from tables to pictures
 html.py      tables, figures and sections
-sections.py  from facts to the sections of the page
+sections/    from facts to the sections of the page
 page.py      the whole page; page.css and page.js are part of it
 terminal.py  the same in short
 """
