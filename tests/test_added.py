@@ -58,7 +58,33 @@ def test_the_added_modality_is_noise_or_speaks_of_another_class(added):
             assert 1 - np.mean(same) == pytest.approx(moved, abs=0.01)
 
 
+def test_the_pages_show_points_lost(added):
+    rows = [
+        (d, v, m, seed, labels, subset, 0.9 - 0.01 * (seed + 1) * (v == "conflict") * (m == "committee"))
+        for d in added.STRONGEST
+        for labels in added.LABELS
+        for v in ("without", *added.VARIANTS)
+        for m in added.METHODS
+        for seed in added.SEEDS
+        for subset in (["a"] if v == "without" else ["a", f"a+{added.ADDED}"])
+    ]
+    columns = ["dataset", "variant", "method", "seed", "labels", "subset", "value"]
+    table = pd.DataFrame(rows, columns=columns)
+    assert "| committee |" + " +2.0 ± 1.0 |" * 4 in added.text(table).splitlines()
+    page = "a\n<!-- added -->\nold\n<!-- end of added -->\nb\n"
+    assert added.filled(page, table).splitlines()[2:-2] == [
+        "| added | mfeat, 5 % | mfeat, 100 % | htad, 5 % | htad, 100 % |",
+        "|---|--:|--:|--:|--:|",
+        "| noise |" + " +0.0 ± 0.0 |" * 4,
+        "| conflict |" + " +2.0 ± 1.0 |" * 4,
+    ]
+
+
 def test_the_committed_page_is_that_of_the_committed_runs(added):
     if not added.RESULTS.exists():
         pytest.skip("the runs have not been made")
-    assert added.PAGE.read_text() == added.text()
+    table = added.committed()
+    assert added.PAGE.read_text() == added.text(table)
+    document = added.DOCUMENT.read_text()
+    assert added.MARKED.search(document)
+    assert document == added.filled(document, table)

@@ -5,14 +5,15 @@
 The bundled sets, 1,000 training rows, 3 seeds. ``noise`` adds 50 columns of independent normal numbers;
 ``conflict`` a copy of the set's strongest modality, swapped between rows of unlike classes in half of the
 training and of the test rows. Every combination S of the good modalities is predicted with the added one and
-compared with S by a model that never had it. Writes ``added.json`` (a line a run) and ``ADDED.md``; goes on
-where it was cut off.
+compared with S by a model that never had it. Writes ``added.json`` (a line a run), ``ADDED.md`` and the table
+of the committee in its page of documentation; goes on where it was cut off.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from polymodal.schema import Vector
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "added.json", HERE / "ADDED.md"
+DOCUMENT = HERE.parents[1] / "docs" / "committee.md"
+MARKED = re.compile(r"(<!-- added -->\n).*?(<!-- end of added -->)", re.DOTALL)
 METHODS = ("committee", "late_fusion", "imputation_concat", "dropout_concat", "random_forest")
 STRONGEST = {"mfeat": "fac", "htad": "accelerometer"}
 ADDED = "added"
@@ -110,23 +113,41 @@ def losses(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def text() -> str:
-    """The page."""
-    table = pd.DataFrame(json.loads(RESULTS.read_text()))
+VARIANTS = ("noise", "conflict")
+PLACES = [(dataset, labels) for dataset in STRONGEST for labels in LABELS]
+
+
+def markdown(table: pd.DataFrame, first: str, lines: list[tuple[str, str, str]]) -> list[str]:
+    """A table of points lost; of each line its name, the variant and the method."""
     found = losses(table).groupby(["variant", "dataset", "labels", "method"], sort=False)["points"]
     means, spreads = found.mean(), found.std()
+    rows = [f"| {first} | " + " | ".join(f"{d}, {100 * s:g} %" for d, s in PLACES) + " |"]
+    rows.append("|---" + "|--:" * len(PLACES) + "|")
+    for name, variant, method in lines:
+        own = [(variant, d, s, method) for d, s in PLACES]
+        figures = " | ".join(f"{means[key]:+.1f} ± {spreads[key]:.1f}" for key in own)
+        rows.append(f"| {name} | {figures} |")
+    return rows
+
+
+def text(table: pd.DataFrame) -> str:
+    """The page."""
     lines = [*ABOUT.splitlines(), ""]
-    for variant in ("noise", "conflict"):
-        places = [(d, s) for d in STRONGEST for s in LABELS]
+    for variant in VARIANTS:
         lines += [f"## {variant}", ""]
-        lines += ["| method | " + " | ".join(f"{d}, {100 * s:g} %" for d, s in places) + " |"]
-        lines += ["|---" + "|--:" * len(places) + "|"]
-        for method in METHODS:
-            own = [(variant, d, s, method) for d, s in places]
-            figures = " | ".join(f"{means[key]:+.1f} ± {spreads[key]:.1f}" for key in own)
-            lines.append(f"| {method} | {figures} |")
-        lines.append("")
+        lines += [*markdown(table, "method", [(method, variant, method) for method in METHODS]), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def filled(page: str, table: pd.DataFrame) -> str:
+    """The page of documentation with the committee's own lines."""
+    own = markdown(table, "added", [(variant, variant, METHODS[0]) for variant in VARIANTS])
+    return MARKED.sub(lambda found: found[1] + "\n".join(own) + "\n" + found[2], page)
+
+
+def committed() -> pd.DataFrame:
+    """The figures that were written."""
+    return pd.DataFrame(json.loads(RESULTS.read_text()))
 
 
 def main() -> None:
@@ -134,9 +155,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1)
     jobs = parser.parse_args().jobs
-    results = bench.run(list(cells()), jobs=jobs, out=RESULTS, work=work)
-    bench.write_json(RESULTS, [row for result in results for row in result.rows])
-    PAGE.write_text(text())
+    bench.run(list(cells()), jobs=jobs, out=RESULTS, command="python experiments/default/added.py", work=work)
+    PAGE.write_text(text(committed()))
+    DOCUMENT.write_text(filled(DOCUMENT.read_text(), committed()))
 
 
 if __name__ == "__main__":
