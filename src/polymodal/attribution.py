@@ -207,7 +207,8 @@ def shapley_of_metric(
     ``max_exact`` modalities, of the orders.
 
     Args:
-        predict: from a subset to (n, C) predictions; ``()`` gives the training prior.
+        predict: from a subset to (n, C) predictions, or to what was decided of label sets where the metric
+            reads no more; ``()`` gives the training prior.
         names: the modalities, in schema order.
         y: labels of the n rows, all of them labelled.
         kind: the task kind.

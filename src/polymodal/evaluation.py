@@ -4,7 +4,8 @@ Read from the top: which combinations there are; what a late-fusion model predic
 price of its branches; the two reports; what a table says in a few numbers; how a terminal shows it.
 
 Nothing here knows an estimator: a report takes ``predict(subset) -> (n, C)``, which predicts every row
-from at most the modalities named, and the presence of the rows. A tidy table has the columns ``dataset,
+from at most the modalities named, and the presence of the rows; of label sets also ``decide(subset)``, (n, C)
+bool, where the method does not decide at 1/2. A tidy table has the columns ``dataset,
 method, seed, labels, subset, metric, value``; ``subset`` is the present modalities' names joined by ``+``
 in schema order, ``"observed"`` (every row with whatever it has) or ``"rate=0.3"`` (a missing rate).
 
@@ -134,6 +135,7 @@ def subset_report(
     seed: int = 0,
     labels: float = 1.0,
     limit: int = 256,
+    decide: Predict | None = None,
 ) -> pd.DataFrame:
     """Metrics for every combination of modalities, each on the rows that have all of its modalities.
 
@@ -149,6 +151,7 @@ def subset_report(
         seed: third column.
         labels: fourth column, the share of training rows that were labelled.
         limit: how many combinations to sample above 8 modalities.
+        decide: from a subset to the (n, C) bool labels that the method decides; None decides them at 1/2.
 
     Returns:
         Tidy rows; ``n_rows`` stands beside the metrics as one of them. A combination that no row has is
@@ -165,10 +168,12 @@ def subset_report(
     for subset in subsets(names, limit=limit):
         has_all = presence[:, [columns[name] for name in subset]].all(axis=1)
         prediction = predict(subset)[has_all] if has_all.any() else np.empty((0, 1))
-        values = evaluate(wanted, y[has_all], prediction, kind)
+        decided = None if decide is None or not has_all.any() else decide(subset)[has_all]
+        values = evaluate(wanted, y[has_all], prediction, kind, decided)
         rows += _rows(run, "+".join(subset), values | {"n_rows": float(has_all.sum())})
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table = pd.concat([table, observed_report(predict, names, y, kind, metrics=wanted, run=run)])
+    observed = observed_report(predict, names, y, kind, metrics=wanted, run=run, decide=decide)
+    table = pd.concat([table, observed])
     table = table.reset_index(drop=True)
     table.attrs["subsets"] = coverage(table)
     return table
@@ -182,6 +187,7 @@ def observed_report(
     *,
     metrics: Iterable[str] | None = None,
     run: tuple[str, str, int, float] = ("", "", 0, 1.0),
+    decide: Predict | None = None,
 ) -> pd.DataFrame:
     """Metrics of every row with whatever it has: the rows as they come.
 
@@ -192,9 +198,11 @@ def observed_report(
         kind: the task kind.
         metrics: metric names.
         run: the first four columns.
+        decide: as in :func:`subset_report`.
     """
-    wanted = [metric.name for metric in choose(metrics, kind)]
-    values = evaluate(wanted, y, predict(tuple(names)), kind) | {"n_rows": float(len(y))}
+    wanted, everything = [metric.name for metric in choose(metrics, kind)], tuple(names)
+    decided = None if decide is None else decide(everything)
+    values = evaluate(wanted, y, predict(everything), kind, decided) | {"n_rows": float(len(y))}
     return pd.DataFrame(_rows(run, OBSERVED, values), columns=COLUMNS)
 
 
@@ -212,6 +220,7 @@ def missing_rate_curve(
     method: str = "",
     seed: int = 0,
     labels: float = 1.0,
+    decide: Predict | None = None,
 ) -> pd.DataFrame:
     """Metrics when every cell is lost with a given probability, on the same rows at every rate.
 
@@ -233,6 +242,7 @@ def missing_rate_curve(
         method: second column.
         seed: third column.
         labels: fourth column.
+        decide: as in :func:`subset_report`.
 
     Returns:
         Tidy rows whose ``subset`` is ``"rate=0.3"``.
@@ -240,10 +250,12 @@ def missing_rate_curve(
     wanted = [metric.name for metric in choose(metrics, kind)]
     some = presence.any(axis=1)
     masks = missing_masks(presence[some], rates, mask_seed)
-    predictions = _predict_masks(predict, masks, names, np.flatnonzero(some))
+    asked = (masks, names, np.flatnonzero(some))
+    predictions = _predict_masks(predict, *asked)
+    decisions = [None] * len(rates) if decide is None else _predict_masks(decide, *asked)
     rows: list[tuple[Any, ...]] = []
-    for rate, mask, prediction in zip(rates, masks, predictions, strict=True):
-        values = evaluate(wanted, y[some], prediction, kind)
+    for rate, mask, prediction, decided in zip(rates, masks, predictions, decisions, strict=True):
+        values = evaluate(wanted, y[some], prediction, kind, decided)
         values |= {"missing_share": float(1.0 - mask.mean()), "n_rows": float(some.sum())}
         rows += _rows((dataset, method, seed, labels), f"rate={rate:g}", values)
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -23,7 +23,7 @@ from polymodal.batch import TaskKind
 from polymodal.calibration import pattern_counts
 from polymodal.data import door
 from polymodal.estimators.information import LATENTS, modality_latents
-from polymodal.estimators.subsets import subset_predictions
+from polymodal.estimators.subsets import decisions, subset_predictions
 from polymodal.evaluation import Predict, Subset
 from polymodal.metrics import decide, decide_labels
 
@@ -117,10 +117,11 @@ def examine(estimator: Any, X: Any, y: Any, *, solo: Mapping[str, np.ndarray] | 
     if len(rows) < MIN_ROWS:
         found.append(_too_few(len(rows)))
     else:
-        found += judge_predictions(predict(names), truth, labels.kind)
+        answers = decisions(estimator, predict) or predict  # of label sets all below reads decisions alone
+        found += judge_predictions(answers(names), truth, labels.kind)
         found += judge_latents(_latents(estimator, X))
         found += judge_pseudo_labels(estimator.history_, _accuracy(predict(names), truth, labels.kind))
-        found += judge_modalities(predict, presence, names, truth, labels.kind, alone)
+        found += judge_modalities(answers, presence, names, truth, labels.kind, alone)
     return sorted(found, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -220,7 +221,7 @@ def judge_predictions(prediction: np.ndarray, y: np.ndarray, kind: TaskKind) -> 
     """One answer for all rows.
 
     Args:
-        prediction: (n, C) of each row with what it has.
+        prediction: (n, C) of each row with what it has; of label sets, what was decided or probabilities.
         y: labels, all of them known, as :mod:`polymodal.metrics` has them.
         kind: the task kind.
     """

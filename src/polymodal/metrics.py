@@ -7,7 +7,8 @@ Every metric reads the labels and what a method predicts, ``function(y, predicti
     multilabel    (n, C) 0 or 1, NaN where the entry is masked (n, C) label probabilities
     regression    (n,) values                                  (n, 1) or (n,) values
 
-All rows are labelled rows. A metric that is undefined on its rows (no row, one class only for a ranking
+All rows are labelled rows. Labels are decided at a probability of 1/2, unless :func:`evaluate` is told what a
+method decided itself. A metric that is undefined on its rows (no row, one class only for a ranking
 metric, no non-zero label for ``acc2_non0``) is NaN; Pearson's r of a constant is 0. scikit-learn's
 functions wherever it has them. Letters: C classes or labels.
 """
@@ -39,6 +40,8 @@ class Metric:
         kinds: the task kinds for which it is defined.
         greater_is_better: False for errors and losses.
         unit_interval: whether its values lie in [0, 1], so that a table may print them as percent.
+        decides: whether all that it reads of label probabilities is which labels are decided: from 0 and 1 in
+            their place it is the same.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Metric:
     kinds: tuple[TaskKind, ...]
     greater_is_better: bool = True
     unit_interval: bool = True
+    decides: bool = False
 
 
 # ---- decisions -----------------------------------------------------------------------------------
@@ -56,9 +60,9 @@ def decide(prediction: np.ndarray) -> np.ndarray:
     return prediction.argmax(axis=1)
 
 
-def decide_labels(prediction: np.ndarray) -> np.ndarray:
-    """Labels that are likelier than not: (n, C) probabilities to (n, C) bool."""
-    return prediction > 0.5
+def decide_labels(prediction: np.ndarray, cut: np.ndarray | float = 0.5) -> np.ndarray:
+    """Labels that are likelier than their cut, one or (C,): (n, C) probabilities to (n, C) bool."""
+    return prediction > cut
 
 
 def _known(y: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +178,8 @@ def brier(y: np.ndarray, prediction: np.ndarray) -> float:
 def ece(y: np.ndarray, prediction: np.ndarray) -> float:
     """Expected calibration error: mean |accuracy - confidence| over 15 bins of equal width, weighted by rows.
 
-    Confidence is the probability of what was decided; multi-label: entry by entry (Guo et al., ICML 2017).
+    Confidence is the probability of what is likelier; multi-label: entry by entry, whatever the cuts (Guo et
+    al., ICML 2017).
     """
     if y.ndim == 2:
         truth, probability = _known(y, prediction)
@@ -268,11 +273,11 @@ _VALUES: tuple[TaskKind, ...] = ("regression",)
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", accuracy, _CLASSES),
+        Metric("accuracy", accuracy, _CLASSES, decides=True),
         Metric("balanced_accuracy", balanced_accuracy, ("multiclass",)),
-        Metric("macro_f1", macro_f1, _CLASSES),
-        Metric("weighted_f1", weighted_f1, _CLASSES),
-        Metric("micro_f1", micro_f1, _CLASSES),
+        Metric("macro_f1", macro_f1, _CLASSES, decides=True),
+        Metric("weighted_f1", weighted_f1, _CLASSES, decides=True),
+        Metric("micro_f1", micro_f1, _CLASSES, decides=True),
         Metric("auroc", auroc, _CLASSES),
         Metric("average_precision", average_precision, _CLASSES),
         Metric("log_loss", log_loss, _CLASSES, greater_is_better=False, unit_interval=False),
@@ -318,7 +323,11 @@ def choose(names: Iterable[str] | None, kind: TaskKind) -> tuple[Metric, ...]:
 
 
 def evaluate(
-    names: Iterable[str] | None, y: np.ndarray, prediction: np.ndarray, kind: TaskKind
+    names: Iterable[str] | None,
+    y: np.ndarray,
+    prediction: np.ndarray,
+    kind: TaskKind,
+    decided: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Several metrics of one prediction.
 
@@ -327,6 +336,7 @@ def evaluate(
         y: the labels of labelled rows; see the module for shapes.
         prediction: what was predicted for these rows.
         kind: the task kind.
+        decided: (n, C) bool: the labels that the method decided; None decides them at 1/2.
 
     Returns:
         name -> value; all NaN when there is no row.
@@ -337,4 +347,5 @@ def evaluate(
     metrics = choose(names, kind)
     if len(y) == 0:
         return {metric.name: np.nan for metric in metrics}
-    return {metric.name: metric.function(y, prediction) for metric in metrics}
+    answers = prediction if decided is None else decided
+    return {m.name: m.function(y, answers if m.decides else prediction) for m in metrics}

@@ -16,6 +16,7 @@ from polymodal.data.labels import Labels, known_classes, read_classes, read_labe
 from polymodal.estimators.calibrated import CalibratedClassifier, CalibratedRegressor
 from polymodal.estimators.shell import MethodEstimator
 from polymodal.estimators.shown import Shown
+from polymodal.metrics import decide_labels
 from polymodal.schema import Modality
 
 
@@ -117,7 +118,10 @@ class MethodClassifier(Shown, ClassifierMixin, CalibratedClassifier, MethodEstim
         return self._calibrated(self._predictions(X)).astype(np.float64)
 
     def predict(self, X: Any, *, abstain: float | None = None) -> np.ndarray:
-        """The likeliest class of each row, (n,); multi-label: (n, C) of 0 and 1 at threshold 1/2.
+        """The likeliest class of each row, (n,); multi-label: (n, C) of 0 and 1, at the method's cuts.
+
+        A label is decided where its probability before calibration is above ``method_.cut``: 1/2, unless the
+        method has learnt another. The metrics of ``subset_report`` that decide do so alike.
 
         Args:
             X: n rows.
@@ -130,8 +134,8 @@ class MethodClassifier(Shown, ClassifierMixin, CalibratedClassifier, MethodEstim
         if abstain is not None:
             return self._predict_or_abstain(X, abstain)
         probabilities = self._predictions(X).values
-        if self.method_.task.kind == "multilabel":
-            return (probabilities > 0.5).astype(np.int64)
+        if self.method_.cut is not None:
+            return decide_labels(probabilities, self.method_.cut.cpu().numpy()).astype(np.int64)
         assert self.classes_ is not None
         return self.classes_[probabilities.argmax(axis=1)]
 

@@ -12,6 +12,7 @@ import pandas as pd
 from polymodal import evaluation
 from polymodal.calibration import calibrated
 from polymodal.data import door
+from polymodal.metrics import Metric, decide_labels
 
 
 def subset_table(
@@ -29,7 +30,8 @@ def subset_table(
 ) -> pd.DataFrame:
     """Every combination of modalities x metric for a fitted estimator or floor, as a tidy table.
 
-    A calibrated estimator is measured by its calibrated probabilities.
+    A calibrated estimator is measured by its calibrated probabilities. Label sets are decided as ``predict``
+    decides them.
 
     A late-fusion method runs each branch once, whatever the number of combinations; another one runs once
     a combination, on inputs that lack all other modalities.
@@ -50,15 +52,18 @@ def subset_table(
     truth = estimator._evaluation_labels(y, door.n_rows(X))
     rows = np.flatnonzero(truth.labelled)
     X = X if len(rows) == len(truth.labelled) else door.take(X, rows)
-    predict, presence = subset_predictions(estimator, X)
-    predict = cache(as_shown(estimator, predict, presence))
+    raw, presence = subset_predictions(estimator, X)
+    predict, decide = cache(as_shown(estimator, raw, presence)), decisions(estimator, raw)
     rows_seen = (predict, presence, tuple(estimator.modalities_), truth.values[rows], truth.kind)
     run: dict[str, Any] = {"dataset": dataset, "method": method, "seed": seed, "labels": labels}
+    run["decide"] = decide
     if combinations:
         report = evaluation.subset_report(*rows_seen, metrics=metrics, **run)
     else:
         columns = (dataset, method, seed, labels)
-        report = evaluation.observed_report(predict, *rows_seen[2:], metrics=metrics, run=columns)
+        report = evaluation.observed_report(
+            predict, *rows_seen[2:], metrics=metrics, run=columns, decide=decide
+        )
     if not rates:
         return report
     curve = evaluation.missing_rate_curve(*rows_seen, metrics=metrics, rates=rates, mask_seed=seed, **run)
@@ -104,3 +109,35 @@ def as_shown(estimator: Any, predict: evaluation.Predict, presence: np.ndarray) 
     if known is None or known.temperatures.kind == "regression":  # a value stays what it is
         return predict
     return calibrated(predict, known.temperatures, presence)
+
+
+def decisions(estimator: Any, predict: evaluation.Predict) -> evaluation.Predict | None:
+    """Which labels a fitted estimator decides, with the cuts of its method: what ``predict`` answers.
+
+    Args:
+        estimator: a fitted estimator or floor.
+        predict: from a subset to its uncalibrated (n, C) predictions: calibration changes no decision.
+
+    Returns:
+        From a subset to (n, C) bool; None for a floor, which decides at 1/2, for classes and for values.
+    """
+    cut = getattr(getattr(estimator, "method_", None), "cut", None)
+    if cut is None:
+        return None
+    cut = cut.cpu().numpy()
+    return lambda subset: decide_labels(predict(subset), cut)
+
+
+def as_measured(
+    estimator: Any, predict: evaluation.Predict, presence: np.ndarray, metric: Metric
+) -> evaluation.Predict:
+    """What a metric reads of a fitted estimator or floor: its decisions on labels, or what it shows.
+
+    Args:
+        estimator: a fitted estimator or floor.
+        predict: from a subset to its uncalibrated (n, C) predictions.
+        presence: (n, M) bool of the same rows.
+        metric: one that suits the task.
+    """
+    decide = decisions(estimator, predict) if metric.decides else None
+    return as_shown(estimator, predict, presence) if decide is None else decide

@@ -20,7 +20,7 @@ from polymodal.attribution import Attribution
 from polymodal.calibration import MAX_ROWS
 from polymodal.data import door
 from polymodal.errors import ConfigError
-from polymodal.estimators.subsets import as_shown, subset_predictions
+from polymodal.estimators.subsets import as_measured, as_shown, subset_predictions
 from polymodal.evaluation import FusedBranches, Predict, late_fusion
 from polymodal.methods.floors.views import to_matrices
 
@@ -121,8 +121,8 @@ def shapley_table(
     labels = estimator._evaluation_labels(y, door.n_rows(X))
     chosen = metrics.choose(None if metric is None else [metric], labels.kind)[0]
     rows, names = np.flatnonzero(labels.labelled), tuple(estimator.modalities_)
-    predict, _ = _predict_as_shown(estimator, door.take(X, rows))
-    truth = labels.values[rows]
+    predict, presence = _predict_each_once(estimator, door.take(X, rows))
+    predict, truth = as_measured(estimator, predict, presence, chosen), labels.values[rows]
     found = attribution.shapley_of_metric(predict, names, truth, labels.kind, chosen, seed=seed)
     seen = getattr(estimator, "labelled_fraction_", 1.0)
     lines = [
@@ -133,9 +133,14 @@ def shapley_table(
 
 
 def _predict_as_shown(estimator: Any, X: Any) -> tuple[Predict, np.ndarray]:
+    predict, presence = _predict_each_once(estimator, X)
+    return as_shown(estimator, predict, presence), presence
+
+
+def _predict_each_once(estimator: Any, X: Any) -> tuple[Predict, np.ndarray]:
     """From a subset to (n, C), and the presence (n, M); each subset is asked for once, so none is kept."""
     predict, presence = subset_predictions(estimator, X)
-    return as_shown(estimator, getattr(predict, "__wrapped__", predict), presence), presence
+    return getattr(predict, "__wrapped__", predict), presence
 
 
 def _slices(n: int) -> Iterator[slice]:

@@ -77,6 +77,8 @@ class Method(nn.Module):
     Attributes:
         prior: (C,) buffer: class shares, label shares, or the mean of y over the labelled training rows.
         scale: (C,) buffer: 1 for classification, the standard deviation of y for regression.
+        cut: (C,) buffer: a label is decided where its probability, before calibration, is above this: 1/2
+            unless the method learns otherwise; None but for label sets.
     """
 
     Config: ClassVar[type]
@@ -92,6 +94,7 @@ class Method(nn.Module):
 
     prior: Tensor
     scale: Tensor
+    cut: Tensor | None
 
     def __init__(self, inputs: Sequence[Input], task: Task, config: Any = None) -> None:
         super().__init__()
@@ -100,6 +103,9 @@ class Method(nn.Module):
         self.config = self.Config() if config is None else config
         self.register_buffer("prior", torch.full((task.n_outputs,), 1.0 / max(task.n_outputs, 1)))
         self.register_buffer("scale", torch.ones(task.n_outputs))
+        cut = torch.full((task.n_outputs,), 0.5) if task.kind == "multilabel" else None
+        self.register_buffer("cut", cut)
+        self.register_load_state_dict_pre_hook(_decided_at_one_half)
 
     # ---- what a method defines -------------------------------------------------------------------
 
@@ -236,3 +242,9 @@ class Method(nn.Module):
         """Remove what only training needs; prediction does not change."""
         for name in self.training_only:
             setattr(self, name, None)
+
+
+def _decided_at_one_half(method: Method, state: dict[str, Tensor], *_: Any) -> None:
+    """Models and checkpoints of before have no word for cuts: 1/2 was theirs."""
+    if method.cut is not None:
+        state.setdefault("cut", torch.full_like(method.cut, 0.5))

@@ -153,11 +153,12 @@ def headline(seen: Seen) -> Topic:
     """The model beside its floors on rows as they are, and the combinations in a sentence."""
     rivals = {seen.method: seen.predict, **seen.floors}
     everything = {name: predict(seen.names) for name, predict in rivals.items()}
-    errors = _bootstrap(seen, everything)
+    decided = {} if seen.decide is None else {seen.method: seen.decide(seen.names)}
+    errors = _bootstrap(seen, everything | {seen.method: seen.measured(seen.names)})
     metrics = list(DEFAULT_METRICS[seen.kind])
     lines = []
     for name, prediction in everything.items():
-        values = evaluate(metrics, seen.truth, prediction, seen.kind)
+        values = evaluate(metrics, seen.truth, prediction, seen.kind, decided.get(name))
         lines.append({"method": name, **values, "error": errors[name][0], "behind_error": errors[name][1]})
     return Topic({"methods": pd.DataFrame(lines)})
 
@@ -185,7 +186,7 @@ def _value(seen: Seen, prediction: np.ndarray, rows: np.ndarray) -> float:
 
 def combinations(seen: Seen) -> Topic:
     """The metric of every combination, beside the floors, on the rows that have all of it."""
-    report = _report(seen, seen.predict, seen.metric.name)
+    report = _report(seen, seen.measured, seen.metric.name)
     table = _by_subset(report, seen.metric.name)
     floors = {
         name: _by_subset(_report(seen, predict, seen.metric.name), seen.metric.name)["value"].to_numpy()
@@ -221,7 +222,7 @@ def missing(seen: Seen) -> Topic | str:
     if not len(rows):
         return "No row has any input that could be lost."
     table = pd.DataFrame()
-    for name, predict in {"value": seen.predict, **_named(seen.floors)}.items():
+    for name, predict in {"value": seen.measured, **_named(seen.floors)}.items():
         curve = _curve(seen, predict, rows)
         if table.empty:
             rates = curve.index.str.removeprefix("rate=").astype(float)
@@ -250,7 +251,7 @@ def worth(seen: Seen) -> Topic | str:
     if len(seen.names) == 1:
         return "The model has one input: there is nothing to divide among several."
     rows = (seen.truth, seen.kind, seen.metric)
-    found = attribution.shapley_of_metric(seen.predict, seen.names, *rows, n_bootstrap=N_SHAPLEY_SAMPLES)
+    found = attribution.shapley_of_metric(seen.measured, seen.names, *rows, n_bootstrap=N_SHAPLEY_SAMPLES)
     table = pd.DataFrame({"modality": seen.names, "value": found.values, "error": found.errors})
     values = {frozenset(s.split("+")): v for s, v in _values(seen).items()}
     everything, sign = frozenset(seen.names), 1.0 if seen.metric.greater_is_better else -1.0
@@ -261,7 +262,7 @@ def worth(seen: Seen) -> Topic | str:
 
 
 def _values(seen: Seen) -> dict[str, float]:
-    report = _report(seen, seen.predict, seen.metric.name)
+    report = _report(seen, seen.measured, seen.metric.name)
     table = _by_subset(report, seen.metric.name)
     return dict(zip(table["subset"], table["value"], strict=True))
 
@@ -410,7 +411,7 @@ def _strongest(seen: Seen) -> tuple[str, ...]:
     if n == len(seen.names):
         return seen.names
     sign = 1.0 if seen.metric.greater_is_better else -1.0
-    alone = [seen.metric.function(seen.truth, seen.predict((name,))) for name in seen.names]
+    alone = [seen.metric.function(seen.truth, seen.measured((name,))) for name in seen.names]
     best = set(np.argsort([-sign * value for value in alone], kind="stable")[:n].tolist())
     return tuple(name for m, name in enumerate(seen.names) if m in best)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polymodal.data import door
-from polymodal.estimators.subsets import as_shown, subset_predictions
+from polymodal.estimators.subsets import as_shown, decisions, subset_predictions
 from polymodal.evaluation import Predict, Subset, subsets
 from polymodal.metrics import DEFAULT_METRICS, METRICS, Metric
 
@@ -42,6 +42,7 @@ class Seen:
         presence: (n, M) bool.
         raw: from a subset to (n, C) as the method predicts.
         predict: the same as the model shows it: calibrated, where it is.
+        decide: from a subset to the (n, C) bool labels that the model decides; None of classes and values.
         floors: name -> predict of a floor.
         everything: all rows that came, labelled or not, as X.
         all_y: their labels as they came.
@@ -59,6 +60,7 @@ class Seen:
     presence: np.ndarray
     raw: Predict
     predict: Predict
+    decide: Predict | None
     floors: Mapping[str, Predict]
     everything: Any
     all_y: Any
@@ -70,6 +72,11 @@ class Seen:
     def metric(self) -> Metric:
         """The metric that the report is about: the task's first."""
         return METRICS[DEFAULT_METRICS[self.kind][0]]
+
+    @property
+    def measured(self) -> Predict:
+        """From a subset to what :attr:`metric` reads: decisions on labels, else predictions."""
+        return self.predict if self.decide is None or not self.metric.decides else self.decide
 
     @property
     def method(self) -> str:
@@ -121,6 +128,7 @@ def look(model: Any, X: Any, y: Any, *, dataset: str = "") -> Seen:
         presence=presence,
         raw=raw,
         predict=_kept_as_shown(model, raw, presence),
+        decide=decisions(model, raw),
         floors={name: subset_predictions(floor, X)[0] for name, floor in model.floors_.items()},
         everything=everything,
         all_y=y,

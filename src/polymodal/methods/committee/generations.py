@@ -25,6 +25,7 @@ from polymodal.methods.committee.interactions import Interactions
 from polymodal.methods.committee.judging import (
     Verdict,
     judge,
+    learn_cuts,
     unjudged,
     with_crossing_if_better,
     with_joint_if_better,
@@ -135,6 +136,7 @@ class Learnt:
         plain: those along which pairs are read.
         weights: of the pool.
         heard: what presence tells, where it was worth hearing.
+        cut: (C,) where labels are decided; None for 1/2, and for classes and values.
         history: one entry a generation; the `rule` of the last says which was kept and why.
     """
 
@@ -145,6 +147,7 @@ class Learnt:
     plain: tuple[Directions, ...]
     weights: Weights
     heard: Evidence | None
+    cut: torch.Tensor | None
     history: list[dict[str, Any]]
 
 
@@ -211,14 +214,16 @@ def learn(
                 chosen = verdict
                 first = None if verdict.heard is None else verdict.heard[0]
                 members = (teams[0].branches, teams[0].joint, teams[0].crossing, directions, plain)
-                best = Learnt(*members, verdict.weights[0], first, list(history))
+                best = Learnt(*members, verdict.weights[0], first, None, list(history))
             elif best is not None and len(history) - len(best.history) >= PATIENCE:
                 break
     assert best is not None
+    assert chosen is not None
+    cut = learn_cuts(chosen) if rows.kind == "multilabel" else None
     history[len(best.history) - 1]["kept"] = True
     rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free), rows.kind)
     history[-1]["rule"] = rule
-    return replace(best, history=history)
+    return replace(best, cut=cut, history=history)
 
 
 def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from polymodal.batch import TaskKind
-from polymodal.methods.committee import evidence, pool
+from polymodal.methods.committee import decisions, evidence, pool
 from polymodal.methods.committee.evidence import Evidence
 from polymodal.methods.committee.members import N_MEMBERS
 from polymodal.methods.committee.pool import Judged, Weights, loss_of
@@ -122,6 +122,18 @@ def _verdict(
     explained = _explained(judged, weights[0], None if heard is None else heard[0])
     loss = total / max(count, 1)
     return Verdict(weights, loss, errors, explained, heard=heard, judged=judged, fold=fold)
+
+
+def learn_cuts(verdict: Verdict) -> Tensor | None:
+    """(C,): where labels are decided, by what the fold teams say of their own folds; None without any."""
+    judged, fold = verdict.judged, verdict.fold
+    if judged is None or fold is None:
+        return None
+    scores = torch.empty(*judged.counted.shape, judged.target.shape[1])
+    for number in range(1, len(verdict.weights)):
+        heard = None if verdict.heard is None else verdict.heard[number]
+        scores[fold == number] = judged.rows(fold == number).said(verdict.weights[number], heard)
+    return decisions.cuts(scores, judged.counted, judged.target)
 
 
 def hear(

@@ -286,6 +286,8 @@ class Committee(Method):
         if learnt.heard is not None:
             for name in EVIDENCE:
                 getattr(self, f"presence_{name}").copy_(getattr(learnt.heard, name))
+        if learnt.cut is not None and self.cut is not None:
+            self.cut.copy_(learnt.cut)
 
     # ---- predicting ----
 

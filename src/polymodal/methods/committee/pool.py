@@ -263,11 +263,11 @@ class Judged:
             weights: of the pool.
             heard: what the presence that a row came with makes of its scores, whatever S is.
         """
-        return loss_of(self._said(weights, heard), self.target.unsqueeze(1), self.kind), self.counted
+        return loss_of(self.said(weights, heard), self.target.unsqueeze(1), self.kind), self.counted
 
     def errors(self, weights: Weights, heard: Heard | None = None) -> Tensor:
         """(n,): the mean error of each row over its combinations; NaN for a row that has none."""
-        errors = error_of(self._said(weights, heard), self.target.unsqueeze(1), self.kind)
+        errors = error_of(self.said(weights, heard), self.target.unsqueeze(1), self.kind)
         return torch.where(self.counted, errors, torch.nan).nanmean(dim=1)
 
     @property
@@ -275,7 +275,8 @@ class Judged:
         """(n, S) bool: the row has something of S."""
         return (self.presence.unsqueeze(1) & self.subsets).any(dim=2)
 
-    def _said(self, weights: Weights, heard: Heard | None) -> Tensor:
+    def said(self, weights: Weights, heard: Heard | None) -> Tensor:
+        """(n, S, C) scores, presence heard."""
         z = self.fused(weights)
         return z if heard is None else heard(z, self.presence.unsqueeze(1))
 
