@@ -518,6 +518,20 @@ def test_one_generation_where_a_second_cannot_be(n, share, rule):
     assert rule in learnt.history[-1]["rule"]
 
 
+def test_a_modality_of_no_labelled_row_learns_nothing_from_a_teacher_who_explains_nothing():
+    rows = table("regression", share=0.1)
+    rows.presence[:, 1] = np.isnan(rows.target[:, 0])
+    random = np.random.default_rng(0)
+    _, turned = teams.turned_rows(rows, random)
+    team = teams.teams_of(rows, np.full(len(rows.known), -1), 5, 5, random)[0]
+    teams.learn_team(rows, turned, team, (np.ones((len(team.free), 1)), np.zeros(len(team.free))), 0)
+    seen, unseen = team.branches
+    assert seen.forest is not None
+    assert unseen.forest is None
+    scores = unseen.scores(rows.values[1], turned[1], "regression")
+    torch.testing.assert_close(scores, torch.full_like(scores, float(team.prior[0])))
+
+
 def one_label_a_class(seed=0, n=300, gaps=0.0):
     """Four classes seen by three modalities, one labelled row of each; how far the classes lie apart."""
     random = np.random.default_rng(seed)

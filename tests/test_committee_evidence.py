@@ -9,6 +9,7 @@ from polymodal import MethodClassifier, MethodRegressor, load
 from polymodal.data import missingness
 from polymodal.methods.committee import evidence, generations, judging, teams
 from polymodal.methods.committee.evidence import Evidence
+from polymodal.methods.committee.linear import Linear
 from polymodal.methods.committee.pool import loss_of
 from polymodal.methods.committee.teams import Rows
 
@@ -62,6 +63,13 @@ def test_evidence_is_its_formula():
             torch.testing.assert_close(found[row, s], expected)
 
 
+def test_unlearnt_evidence_is_two_thirds_of_what_three_bits_tell():
+    own = Linear(np.arange(6.0).reshape(3, 2), np.array([1.0, -1.0]))
+    presence, z = np.array([[True, False, True]]), torch.randn(1, 2)
+    found = Evidence.unlearnt(own)(z, torch.tensor(presence))
+    torch.testing.assert_close(found, z + 2 / 3 * torch.from_numpy(own(presence)).float())
+
+
 def test_nothing_is_added_bit_for_bit():
     z = torch.randn(4, 3)
     assert torch.equal(Evidence.none(2, 3)(z, torch.rand(4, 2) < 0.5), z)
@@ -97,11 +105,65 @@ def test_shuffled_labels_depend_on_presence_by_chance():
     assert 0.3 < np.mean(found) < 0.7
 
 
+def opinions(n=600, n_groups=3, seed=0):
+    """What each of three modalities says of two classes, the class, and a group of each row."""
+    random = np.random.default_rng(seed)
+    y, group = random.integers(0, 2, n), random.integers(0, n_groups, n)
+    odds = (y - 0.5)[:, None] + random.normal(size=(n, 3))
+    said = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=2)
+    return said, y, group, random
+
+
+def test_opinions_that_depend_on_presence_are_no_chance():
+    said, y, _, random = opinions()
+    presence = random.random((600, 3)) < np.where(y == 1, 0.8, 0.4)[:, None]
+    said[~presence] = np.nan  # never read
+    assert evidence.opinions_by_chance(said, presence, None, random) < 1e-4
+    found = []
+    for _ in range(40):
+        lost = random.random((600, 3)) < [0.8, 0.5, 0.3]
+        found.append(evidence.opinions_by_chance(said_of_all(random), lost, None, random))
+    assert np.mean(np.array(found) < 0.05) < 0.15
+    assert np.mean(found) > 0.3
+
+
+def said_of_all(random):
+    return random.dirichlet([1.0, 1.0], (600, 3))
+
+
+def test_the_gamma_distribution_stands_for_many_shuffles():
+    said, y, _, random = opinions(n=200, seed=1)
+    bits = random.random((200, 1)) < np.where(y == 1, 0.58, 0.5)[:, None]
+    found = evidence._by_chance_within(bits.astype(float), said[:, 0], np.zeros(200), random)
+    b, label = bits[:, 0] - bits.mean(), said[:, 0, 1] - said[:, 0, 1].mean()
+    shuffled = [abs(random.permutation(b) @ label) for _ in range(4000)]
+    assert found == pytest.approx(np.mean(np.array(shuffled) >= abs(b @ label)), abs=0.05)
+
+
+def test_that_a_group_lacks_a_sensor_and_is_unlike_the_others_tells_nothing():
+    said, _, group, random = opinions()
+    said[group == 0] = [0.1, 0.9]
+    said[group == 0] += random.normal(scale=0.02, size=(np.sum(group == 0), 3, 1)) * [1, -1]
+    presence = random.random((600, 3)) < np.where(group == 0, 0.9, 0.4)[:, None]
+    assert evidence.opinions_by_chance(said, presence, None, random) < 1e-4
+    assert evidence.opinions_by_chance(said, presence, group, random) > 0.01
+
+
+def test_opinions_of_few_rows_or_without_any_difference_are_chance():
+    said, y, group, random = opinions()
+    presence = np.stack([y == 1, y == 0, y >= 0], axis=1)
+    few = presence & (np.arange(600) < 19)[:, None]
+    assert evidence.opinions_by_chance(said, few, None, random) == 1
+    assert evidence.opinions_by_chance(np.full_like(said, 0.5), presence, None, random) == 1
+    assert evidence.opinions_by_chance(said, np.ones((600, 3), bool), group, random) == 1
+    assert evidence.opinions_by_chance(said, presence, np.arange(600), random) == 1
+
+
 # ---- whether it is heard -----------------------------------------------------------------------------------
 
 
-def table(cause, kind="multiclass", n=240, n_known=200, seed=0):
-    """Three weak modalities; absent by ``cause``: never, at random, or as the label has it."""
+def table(cause, kind="multiclass", n=240, n_known=200, seed=0, strength=0.5):
+    """Three modalities, weak ones; absent by ``cause``: never, at random, or as the label has it."""
     random = np.random.default_rng(seed)
     y = random.integers(0, 3, n)
     target = {
@@ -117,7 +179,7 @@ def table(cause, kind="multiclass", n=240, n_known=200, seed=0):
     }[cause]().mask
     target = np.where(np.arange(n)[:, None] < n_known, target, np.nan)
     values = tuple(
-        (random.normal(size=(n, 3)) + 0.5 * (y == m)[:, None]).astype(np.float32) for m in range(3)
+        (random.normal(size=(n, 3)) + strength * (y == m)[:, None]).astype(np.float32) for m in range(3)
     )
     return Rows(values, mask, target, None, kind), y
 
@@ -133,8 +195,35 @@ def test_presence_is_heard_where_it_tells_and_never_where_it_is_chance(kind):
         assert learn(table(cause, kind, n=200)[0]).heard is None
 
 
+def test_opinions_of_unlabelled_rows_let_it_be_heard_where_labels_are_few():
+    for n_known in (6, 16):  # too few to judge by, and to judge surely
+        rows, y = table("label", n=400, n_known=n_known, strength=2.0)
+        found = generations.learn(rows, n_trees=8, n_trees_judged=5, n_generations=0, seed=0)
+        assert found.heard is not None
+        assert np.isnan(found.history[0].get("validation_loss", np.nan)) == (n_known == 6)
+        said = found.heard(torch.zeros(400, 3), torch.tensor(rows.presence)).argmax(dim=1).numpy()
+        assert np.mean(said == y) > 0.4
+
+
+def test_what_is_heard_without_a_judge_is_learnt_anew_from_what_students_are_taught():
+    rows, _ = table("label", n=400, n_known=6, strength=2.0)
+    first, second = (
+        generations.learn(rows, n_trees=8, n_trees_judged=5, n_generations=n, seed=0).heard for n in (0, 1)
+    )
+    assert first.temper == second.temper == 1
+    assert second.weight.norm() > first.weight.norm() > 0
+
+
+def test_held_out_labels_may_gainsay_what_opinions_say(monkeypatch):
+    rows, _ = table("label", n=400, n_known=40, strength=2.0)
+    assert learn(rows).heard is not None
+    monkeypatch.setattr(judging, "not_clearly_worse", lambda worse: False)
+    monkeypatch.setattr(judging, "WORTH_HEARING", 1.0)
+    assert learn(rows).heard is None
+
+
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n_known", [20])
+@pytest.mark.parametrize("n_known", [6, 20])
 def test_a_handful_of_labels_does_not_make_evidence_of_chance(n_known, seed):
     assert learn(table("random", n_known=n_known, seed=seed)[0]).heard is None
 
@@ -142,7 +231,7 @@ def test_a_handful_of_labels_does_not_make_evidence_of_chance(n_known, seed):
 def test_what_is_not_heard_changes_nothing(monkeypatch):
     rows, _ = table("random", n=200)
     plain = learn(rows)
-    monkeypatch.setattr(generations, "with_presence_if_it_tells", lambda rows, teams, without, seed: without)
+    monkeypatch.setattr(generations, "with_presence_if_it_tells", lambda *task: task[3])
     twin = learn(rows)
     assert torch.equal(plain.weights.alpha, twin.weights.alpha)
     assert [e["validation_loss"] for e in plain.history] == [e["validation_loss"] for e in twin.history]
@@ -153,7 +242,7 @@ def test_a_teacher_hears_it_too():
     _, turned = teams.turned_rows(rows, np.random.default_rng(0))
     team = teams.teams_of(rows, np.full(200, -1), 5, 5, np.random.default_rng(0))[0]
     teams.learn_team(rows, turned, team, None, 0)
-    verdict = judging.unjudged(3, 1, "regression", students=False)
+    verdict = judging.unjudged(rows, team, students=False)
     task = (rows, turned, team, verdict.weights[0], verdict)
     two_a_modality = Evidence(torch.ones(()), torch.full((3, 1), 2.0), torch.zeros(1))
     more = generations.taught_by(*task, two_a_modality)[0] - generations.taught_by(*task)[0]
@@ -168,7 +257,7 @@ def test_a_row_is_judged_by_the_presence_that_it_came_with():
     for team in found:
         teams.learn_team(rows, turned, team, None, 0)
     verdict = judging.judge(rows, turned, found, torch.eye(3, dtype=torch.bool))
-    verdict = judging.with_presence_if_it_tells(rows, found, verdict, 0)
+    verdict = judging.with_presence_if_it_tells(rows, turned, found, verdict, 0)
     own, judged = verdict.heard[1], verdict.judged
     losses, counted = judged.losses(verdict.weights[1], own)
     expected = own(judged.fused(verdict.weights[1])[:, 2], judged.presence)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import gamma
 from torch import Tensor
 
 from polymodal.batch import TaskKind
@@ -32,6 +33,10 @@ PENALTY = 1.0
 PRIOR_ROWS = 10.0
 """How many rows the prior of c, b, A and a counts as."""
 N_SHUFFLES = 499
+N_SHUFFLES_OF_OPINIONS = 99
+"""Fewer: only the mean and the spread of what they give are used."""
+LEAST_ROWS = 20
+"""Rows of a modality by which its opinion is compared with the others' presence, at least."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,13 @@ class Evidence:
     temper: Tensor
     weight: Tensor
     bias: Tensor
+
+    @classmethod
+    def unlearnt(cls, tells: Linear) -> Evidence:
+        """(1 - 1/M) g(r), where no row was held out to learn from: of M bits a member knows its own."""
+        share = 1 - 1 / len(tells.weight)
+        weight, bias = torch.from_numpy(tells.weight).float(), torch.from_numpy(tells.bias).float()
+        return cls(torch.ones(()), share * weight, share * bias)
 
     @classmethod
     def none(cls, n_modalities: int, n_outputs: int) -> Evidence:
@@ -96,6 +108,56 @@ def by_chance(presence: np.ndarray, target: np.ndarray, random: np.random.Genera
     shuffled = [known, *(random.permutation(known) for _ in range(N_SHUFFLES))]
     strength = np.array([np.square(bits.T @ labels).sum() for labels in shuffled])
     return float((strength >= (1 - 1e-9) * strength[0]).mean())
+
+
+def opinions_by_chance(
+    said: np.ndarray, presence: np.ndarray, groups: np.ndarray | None, random: np.random.Generator
+) -> float:
+    """How likely opinions would depend on presence as much as these do, were inputs absent by chance.
+
+    What a modality says of the label is then alike in rows that have another modality and in rows that lack
+    it. That takes no label to see. Depending is measured as in :func:`by_chance`; rows are shuffled within
+    their group (that one subject is unlike the others and lacks a sensor tells nothing of the label); a gamma
+    distribution of the same mean and variance stands for more shuffles. The least p of a modality times M.
+
+    Args:
+        said: (n, M, C) shares or values, each by one modality alone; never read where it is absent.
+        presence: (n, M) bool.
+        groups: (n,) codes, or None.
+        random: of the shuffles.
+    """
+    groups = np.zeros(len(presence), dtype=np.int64) if groups is None else groups
+    least = 1.0
+    for m, here in enumerate(presence.T):
+        if here.sum() >= LEAST_ROWS:
+            others = np.delete(presence[here], m, axis=1).astype(np.float64)
+            least = min(least, _by_chance_within(others, said[here, m], groups[here], random))
+    return min(1.0, presence.shape[1] * least)
+
+
+def _by_chance_within(
+    bits: np.ndarray, said: np.ndarray, groups: np.ndarray, random: np.random.Generator
+) -> float:
+    """The p of (n, K) bits and (n, C) numbers that are shuffled within groups."""
+    codes = np.unique(groups, return_inverse=True)[1]
+    bits, said = _within(bits, codes), _within(said.astype(np.float64), codes)
+    if not bits.size or not said.size:
+        return 1.0
+    order, strengths = np.argsort(codes, kind="stable"), np.empty(N_SHUFFLES_OF_OPINIONS)
+    for i in range(N_SHUFFLES_OF_OPINIONS):
+        shuffled = np.lexsort((random.random(len(codes)), codes))
+        strengths[i] = np.square(bits[order].T @ said[shuffled]).sum()
+    mean, variance = strengths.mean(), strengths.var() + 1e-9 * strengths.mean() ** 2
+    return float(gamma.sf(np.square(bits.T @ said).sum(), mean**2 / variance, scale=variance / mean))
+
+
+def _within(columns: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n, K) columns less their mean in a row's group, at spread 1; without those that do not vary there."""
+    total = np.zeros((codes.max() + 1, columns.shape[1]))
+    np.add.at(total, codes, columns)
+    columns = columns - (total / np.bincount(codes)[:, None])[codes]
+    spread = columns.std(axis=0)
+    return columns[:, spread > 1e-6] / spread[spread > 1e-6]
 
 
 def learn(

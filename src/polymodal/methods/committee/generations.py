@@ -26,6 +26,7 @@ from polymodal.methods.committee.judging import (
     Verdict,
     judge,
     learn_cuts,
+    not_clearly_worse,
     unjudged,
     with_crossing_if_better,
     with_joint_if_better,
@@ -52,8 +53,6 @@ MIN_FREE = 50
 """With fewer unlabelled rows there is one generation."""
 PATIENCE = 2
 """Generations without a lower held-out error before the search ends."""
-N_STANDARD_ERRORS = 2.0
-"""How far worse than their teacher the first students may look."""
 N_ALIGNMENTS = 20
 
 
@@ -204,11 +203,12 @@ def learn(
             if judged:
                 verdict = judge(rows, turned, teams, subsets)
             else:
-                verdict = unjudged(len(rows.values), len(teams), rows.kind, students=generation > 0)
+                verdict = unjudged(rows, teams[0], students=generation > 0)
             if joint and generation == 0 and judged and len(rows.values) > 1:
                 verdict = with_crossing_if_better(rows, turned, teams, subsets, verdict, seed)
                 verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
-                verdict = with_presence_if_it_tells(rows, teams, verdict, seed)
+            if joint and generation == 0 and len(rows.values) > 1:
+                verdict = with_presence_if_it_tells(rows, turned, teams, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
             if chosen is None or not judged or _is_better(verdict, chosen, generation, rows.kind):
                 chosen = verdict
@@ -247,7 +247,7 @@ def _is_better(verdict: Verdict, best: Verdict, generation: int, kind: TaskKind)
     worse = verdict.errors - best.errors
     worse = worse[~worse.isnan()]
     if generation == 1 and kind == "multiclass":
-        return bool(worse.mean() <= N_STANDARD_ERRORS * worse.std(correction=0) / math.sqrt(len(worse)))
+        return not_clearly_worse(worse)
     return bool(worse.mean() < 0)
 
 

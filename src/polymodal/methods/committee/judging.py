@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polymodal.batch import TaskKind
 from polymodal.methods.committee import decisions, evidence, pool
 from polymodal.methods.committee.evidence import Evidence
-from polymodal.methods.committee.members import N_MEMBERS
+from polymodal.methods.committee.members import N_MEMBERS, to_shares
 from polymodal.methods.committee.pool import Judged, Weights, loss_of
 from polymodal.methods.committee.teams import (
     Rows,
@@ -40,6 +39,14 @@ WORTH_A_PRODUCT = 0.01
 """Part of the held-out loss that products of two modalities must take away."""
 WORTH_HEARING, RARE_BY_CHANCE = 0.03, 0.01
 """Part of the held-out loss that presence must take away, and how seldom shuffled labels depend on it so."""
+RARE_OPINIONS = 1e-4
+"""The same of opinions: these are many, and that some inputs are missing has many causes."""
+MIN_GAINSAYERS = 9
+"""Held-out rows without which nothing could gainsay opinions."""
+MIN_OPINIONS = 50
+"""Unlabelled rows whose opinions are asked whether presence tells, at least."""
+N_STANDARD_ERRORS = 2.0
+"""How far worse something may look that is worth having for other reasons."""
 UNJUDGED_SHARPENING = 2.0
 """Power of what a teacher says when no held-out label has tempered it: members of a few rows are timid."""
 UNJUDGED_FOREST = -3.0
@@ -72,12 +79,13 @@ class Verdict:
     fold: Tensor | None = None
 
 
-def unjudged(n_modalities: int, n_teams: int, kind: TaskKind, *, students: bool) -> Verdict:
-    """What is taken for true where no label could be held out."""
-    weights = Weights.start(n_modalities, N_MEMBERS, kind)
+def unjudged(rows: Rows, team: Team, *, students: bool) -> Verdict:
+    """What is taken for true of the only team, where no label could be held out."""
+    weights = Weights.start(len(rows.values), N_MEMBERS, rows.kind)
     weights.theta[:, -1] = 0.0 if students else UNJUDGED_FOREST
-    sharpening = 1.0 if kind == "regression" else UNJUDGED_SHARPENING
-    return Verdict((weights,) * n_teams, math.nan, torch.empty(0), 1.0, sharpening)
+    sharpening = 1.0 if rows.kind == "regression" else UNJUDGED_SHARPENING
+    heard = None if team.tells is None else (Evidence.unlearnt(team.tells),)
+    return Verdict((weights,), math.nan, torch.empty(0), 1.0, sharpening, heard)
 
 
 def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets: Tensor) -> Verdict:
@@ -217,23 +225,48 @@ def with_joint_if_better(
     return without
 
 
-def with_presence_if_it_tells(rows: Rows, teams: list[Team], without: Verdict, seed: int) -> Verdict:
-    """Let every team hear what presence says, if that lowers the held-out loss and is no chance.
+def with_presence_if_it_tells(
+    rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], without: Verdict, seed: int
+) -> Verdict:
+    """Let every team hear what presence says, if that is no chance and held-out labels do not gainsay it.
 
     Rows are judged by the presence that they came with: one that was taken away for judging tells nothing.
+    That labels depend on presence must show in the held-out loss. That opinions of unlabelled rows do is
+    surer than a few labels are: these must not be clearly worse for it; where none is held out it is heard.
     """
     judged, fold, known = without.judged, without.fold, teams[0].known
-    if judged is None or fold is None:
-        return without
     random = np.random.default_rng(seed)
-    if evidence.by_chance(rows.presence[known], rows.target[known], random) > RARE_BY_CHANCE:
+    by_labels = evidence.by_chance(rows.presence[known], rows.target[known], random) <= RARE_BY_CHANCE
+    by_opinions = _opinions_by_chance(rows, turned, teams[0], without.weights[0], random) <= RARE_OPINIONS
+    if not by_opinions and (judged is None or not by_labels):
         return without
     for team in teams:
         team.tells = tells_of(rows, team, lesson_of(rows, team, None))
+    if judged is None or fold is None:
+        assert teams[0].tells is not None
+        return replace(without, heard=(Evidence.unlearnt(teams[0].tells),))
     heard, losses = hear(rows, teams, judged, fold, without.weights)
     before, after = losses.mean(dim=0).tolist()
-    if after < (1 - WORTH_HEARING) * before:
+    gains = by_labels and after < (1 - WORTH_HEARING) * before
+    ungainsaid = len(losses) >= MIN_GAINSAYERS and not_clearly_worse(losses[:, 1] - losses[:, 0])
+    if gains or (by_opinions and ungainsaid):
         return _verdict(judged, fold, without.weights, heard)
     for team in teams:
         team.tells = None
     return without
+
+
+def _opinions_by_chance(
+    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, weights: Weights, random: np.random.Generator
+) -> float:
+    if len(team.free) < MIN_OPINIONS:
+        return 1.0
+    presence = rows.presence[team.free]
+    alone = pool.opinions(team_scores(rows, turned, team, team.free), torch.from_numpy(presence), weights)
+    groups = None if rows.groups is None else rows.groups[team.free]
+    return evidence.opinions_by_chance(to_shares(alone, rows.kind).numpy(), presence, groups, random)
+
+
+def not_clearly_worse(worse: Tensor) -> bool:
+    """Whether (n,) differences are in the mean no more than two standard errors above 0."""
+    return bool(worse.mean() <= N_STANDARD_ERRORS * worse.std(correction=0) / math.sqrt(len(worse)))

@@ -294,6 +294,8 @@ def branches_of(
     found = []
     for m, (values, along) in enumerate(zip(rows.values, turned, strict=True)):
         own = lesson.part(rows.presence[lesson.rows, m])
+        if not own.weight.any():  # none of them is labelled, and the teacher of values explains nothing
+            own = own.part(np.zeros(len(own.rows), dtype=bool))
         before = team.branches[m] if team.branches else None
         here = (values[own.rows], along[own.rows], own, rows.kind)
         found.append(Branch.learn(*here, n_trees=team.n_trees, seed=seed, start=before))
