@@ -1,6 +1,7 @@
 """The committee's parts beside dull twins: linear members, forests, the pool, and generations."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from polymodal import MethodClassifier, MultimodalClassifier, MultimodalRegresso
 from polymodal.batch import Batch, Input, Task
 from polymodal.data.preprocessing import Inputs
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.methods.committee import generations, interactions, pool, teams
+from polymodal.methods.committee import generations, interactions, judging, pool, teams
 from polymodal.methods.committee.forest import Forest, grow
 from polymodal.methods.committee.generations import aligned, entropy
 from polymodal.methods.committee.judging import Verdict
@@ -516,6 +517,24 @@ def test_one_generation_where_a_second_cannot_be(n, share, rule):
     learnt = generations.learn(rows, n_trees=5, n_trees_judged=5, n_generations=3, seed=0)
     assert len(learnt.history) == 1
     assert rule in learnt.history[-1]["rule"]
+
+
+def test_values_that_are_told_no_better_than_by_their_mean_are_not_taught():
+    rows = table("regression", n=200, share=0.1)
+    shuffled = replace(rows, target=rows.target[np.random.default_rng(1).permutation(len(rows.target))])
+    learnt = generations.learn(shuffled, n_trees=5, n_trees_judged=5, n_generations=3, seed=0)
+    assert learnt.history[-1]["rule"].startswith("one generation: held-out values are not clearly")
+    assert len(learnt.history) == 1
+
+
+def test_what_is_explained_is_a_share_of_the_spread_or_nothing_where_that_may_be_chance():
+    target = torch.tensor([[-1.0], [1.0]] * 8)
+    losses = target[:, 0].square() / 2
+    assert judging._explained(losses / 4, target) == pytest.approx(0.75)
+    lucky = losses.clone()
+    lucky[0] = 0.0  # one row of sixteen
+    assert judging._explained(lucky, target) == 0.0
+    assert judging._explained(losses, target) == 0.0
 
 
 def test_a_modality_of_no_labelled_row_learns_nothing_from_a_teacher_who_explains_nothing():

@@ -51,7 +51,7 @@ are floors.
   5 %, not corrected for the number of methods, so that some marks come by chance.
 - *points to the first*: percentage points of difference to the first method over the cells whose metric is a
   share, with a bootstrap interval of 95 % over cells and seeds.
-- Of label sets every method answers what its `predict` says: the default above cuts that it learns, the others
+- Of label sets every method answers what its `predict` says: the default above cuts that it learns, others
   above 1/2.
 - A method that is not made for a task shares the last rank there. One with fewer seeds than the others
   (*seeds*: its mean number) is compared by those it has; where that is one, nothing can be significant.

@@ -217,12 +217,14 @@ def learn(
                 best = Learnt(*members, verdict.weights[0], first, None, list(history))
             elif best is not None and len(history) - len(best.history) >= PATIENCE:
                 break
+            if not verdict.explained:  # students of a teacher who says the mean would say it louder
+                break
     assert best is not None
     assert chosen is not None
     cut = learn_cuts(chosen) if rows.kind == "multilabel" else None
     history[len(best.history) - 1]["kept"] = True
-    rule = _rule(len(best.history) - 1, len(history), judged, len(teams[0].free), rows.kind)
-    history[-1]["rule"] = rule
+    counts = (len(best.history) - 1, len(history), len(teams[0].free))
+    history[-1]["rule"] = _rule(*counts, judged, bool(chosen.explained), rows.kind)
     return replace(best, cut=cut, history=history)
 
 
@@ -251,11 +253,13 @@ def _is_better(verdict: Verdict, best: Verdict, generation: int, kind: TaskKind)
     return bool(worse.mean() < 0)
 
 
-def _rule(kept: int, n_tried: int, judged: bool, n_free: int, kind: TaskKind) -> str:
+def _rule(kept: int, n_tried: int, n_free: int, judged: bool, explained: bool, kind: TaskKind) -> str:
     if not judged and kind != "multiclass":
         return "one generation: too few labelled rows to judge a second one"
     if n_free < MIN_FREE:
         return f"one generation: fewer than {MIN_FREE} unlabelled rows, {n_free}"
+    if not explained:
+        return "one generation: held-out values are not clearly told better than by their mean"
     if not judged:
         return f"generation {kept}, unjudged: too few labelled rows to hold any out"
     return f"generation {kept} of {n_tried} tried, by the error on held-out folds"

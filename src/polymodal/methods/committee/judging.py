@@ -120,14 +120,15 @@ def _verdict(
     judged: Judged, fold: Tensor, weights: tuple[Weights, ...], heard: tuple[Evidence, ...] | None
 ) -> Verdict:
     total, count = 0.0, 0
-    errors = torch.full((len(fold),), torch.nan)
+    errors, whole = torch.full((len(fold),), torch.nan), torch.full((len(fold),), torch.nan)
     for number in range(1, len(weights)):
         own = None if heard is None else heard[number]
         part = judged.rows(fold == number)
         losses, counted = part.losses(weights[number], own)
         total, count = total + float(losses[counted].sum()), count + int(counted.sum())
         errors[fold == number] = part.errors(weights[number], own)
-    explained = _explained(judged, weights[0], None if heard is None else heard[0])
+        whole[fold == number] = part.whole().losses(weights[number], own)[0][:, 0]
+    explained = _explained(whole, judged.target) if judged.kind == "regression" else 1.0
     loss = total / max(count, 1)
     return Verdict(weights, loss, errors, explained, heard=heard, judged=judged, fold=fold)
 
@@ -173,12 +174,18 @@ def hear(
     return tuple(found), losses
 
 
-def _explained(judged: Judged, weights: Weights, heard: Evidence | None) -> float:
-    """1 - (squared error of the pool of all modalities) / (that of the mean), of values, in [0, 1]."""
-    if judged.kind != "regression":
-        return 1.0
-    losses, _ = judged.whole().losses(weights, heard)
-    return float(np.clip(1 - 2 * float(losses.mean()) / max(float(judged.target.var()), 1e-9), 0.0, 1.0))
+def _explained(losses: Tensor, target: Tensor) -> float:
+    """1 - (squared error of the pool of all modalities) / (that of the mean); 0 where that may be chance.
+
+    Args:
+        losses: (n,) half the squared error of each judged row.
+        target: (n, 1) standardised values.
+    """
+    of_mean = (target[:, 0] - target.mean()).square() / 2
+    gains = of_mean - losses
+    if gains.mean() <= N_STANDARD_ERRORS * gains.std(correction=0) / math.sqrt(len(gains)):
+        return 0.0
+    return float(gains.mean() / of_mean.mean())
 
 
 # ---- worth having ------------------------------------------------------------------------------------------
