@@ -20,7 +20,7 @@ was cut off goes on where it stopped. Delete that file to run everything afresh.
 
 from polymodal.bench.conditions import kept_warnings, one_thread
 from polymodal.bench.encoding import Tables, declared, encoded
-from polymodal.bench.files import VERSIONS_OF, finished, write, write_json
+from polymodal.bench.files import VERSIONS_OF, finished, partial_of, write, write_json
 from polymodal.bench.fitting import build, diagnostics, fitted, run_cell
 from polymodal.bench.given import Problem, problem, problem_of
 from polymodal.bench.grid import Cell, cells
@@ -44,6 +44,7 @@ __all__ = [
     "fitted",
     "kept_warnings",
     "one_thread",
+    "partial_of",
     "problem",
     "problem_of",
     "run",

@@ -26,7 +26,7 @@ def run(
 
     chosen = suite.read(name)
     out = out or Path(f"suite-{name}.json")
-    done = bench.finished(suite.partial(out))
+    done = bench.finished(bench.partial_of(out))
     cells = suite.cells(chosen, methods=methods, data=data)
     left = [cell for cell in cells if cell.key not in done]
     expected = suite.estimate(left, done.values())

@@ -7,7 +7,7 @@ verdict.py    ranks, differences to the best, who falls behind where
 """
 
 from polymodal.suite.grid import Suite, cells, read, suites
-from polymodal.suite.running import Estimate, audit, estimate, partial, run, to_table
+from polymodal.suite.running import Estimate, audit, estimate, run, to_table
 from polymodal.suite.verdict import Block, blocks, ranked, show
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "blocks",
     "cells",
     "estimate",
-    "partial",
     "ranked",
     "read",
     "run",

@@ -146,7 +146,7 @@ def run(
     chosen = grid.cells(suite, methods=methods, data=data)
     if not chosen:
         raise ConfigError(f"the suite {suite.name} has cells; none came of methods={methods}; name one")
-    done = bench.finished(partial(out))
+    done = bench.finished(bench.partial_of(out))
     expected = expected_seconds(chosen, _recorded(done.values()))
     results = {
         result.cell.key: result
@@ -158,11 +158,6 @@ def run(
     results = {cell.key: r for cell in every if (r := results.get(cell.key) or done.get(cell.key))}
     write(out, list(results.values()), command=command)
     return list(results.values())
-
-
-def partial(out: str | Path) -> Path:
-    """The file of finished cells beside ``FILE.json``."""
-    return Path(f"{str(out).removesuffix('.json')}.partial.jsonl")
 
 
 def work(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
