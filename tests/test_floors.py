@@ -113,6 +113,14 @@ def test_values_equal_ridge_and_labels_one_against_rest():
         np.testing.assert_allclose(model(x)[:, c], twin.predict_proba(x)[:, 1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", list(floors_for("multiclass")))
+def test_a_class_of_one_labelled_row_is_nothing_to_warn_of(name):
+    random = np.random.default_rng(0)
+    y = np.where(np.arange(60) < 24, np.arange(60) % 20, -1)  # 20 classes, 24 labelled rows
+    X = {"a": random.normal(size=(60, 4)) + y[:, None], "b": random.normal(size=(60, 3))}
+    assert FLOORS[name](random_state=0).fit(X, y).predict_proba(X).shape == (60, 20)
+
+
 def test_a_class_that_is_not_there_gets_probability_zero():
     x = np.random.default_rng(0).normal(size=(20, 3))
     y = np.tile([0, 2], 10)

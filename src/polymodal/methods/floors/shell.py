@@ -123,7 +123,10 @@ class Floor(BaseEstimator):
         self.scaling_ = Scaling.fit(raw)
         target = to_target(labels)
         self.prior_ = prior_of(target[labels.labelled], labels.kind)
-        self._learn(self.scaling_(raw), target, check_random_state(self.random_state))
+        with warnings.catch_warnings():
+            # classes of one labelled row each: scikit-learn wonders, once a model, whether they are values
+            warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
+            self._learn(self.scaling_(raw), target, check_random_state(self.random_state))
         return self
 
     def _read_labels(self, y: Any, n: int) -> Labels:
