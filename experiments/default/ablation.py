@@ -212,7 +212,8 @@ A forest has {TREES["n_trees"]} trees in place of 150, {TREES["n_trees_judged"]}
 Percentage points of each set's primary metric (wesad: macro F1, else accuracy) that the committee has *more
 without* the part: what is negative the part is worth. Mean ± standard deviation over the seeds of the paired
 difference; bold where it is larger than its deviation and than half a point. A dot: the same to the last bit,
-since the part was tried and not kept, or has nothing to do there.
+since the part was tried and not kept, or has nothing to do there; it counts as 0 in the mean of the sets.
+Complete inputs: mean over all combinations, and the worst one; not at random: the rows as they come.
 
 - *learnt pool*: weights are equal and nothing is tempered; how much of products and of the joint member is
   heard is learnt still.
@@ -283,7 +284,8 @@ def costs(table: pd.DataFrame) -> Iterator[str]:
     level = table[table["without"] == WHOLE].groupby("dataset")["seconds"].mean()
     yield "## Processor seconds of learning"
     yield ""
-    yield "The whole: mean of a fit. Without a part: share of that, over the places where it was taken out."
+    yield "The whole: mean of a fit. Without a part: share of that, over the places where it was taken out, on a"
+    yield "busy machine; how many generations are tried differs as well."
     yield ""
     rows = [["*the whole*", *(f"{level[name]:.1f} s" for name in names)]]
     for part in (part for part in PARTS if part in found.index):
