@@ -284,8 +284,8 @@ def costs(table: pd.DataFrame) -> Iterator[str]:
     level = table[table["without"] == WHOLE].groupby("dataset")["seconds"].mean()
     yield "## Processor seconds of learning"
     yield ""
-    yield "The whole: mean of a fit. Without a part: share of that, over the places where it was taken out, on a"
-    yield "busy machine; how many generations are tried differs as well."
+    yield "The whole: mean of a fit. Without a part: share of that, over the places where it was taken out."
+    yield "Read on a busy machine; how many generations are tried differs as well."
     yield ""
     rows = [["*the whole*", *(f"{level[name]:.1f} s" for name in names)]]
     for part in (part for part in PARTS if part in found.index):
