@@ -325,6 +325,8 @@ def test_the_committed_page_is_that_of_the_committed_results(leaderboard):
     if not leaderboard.RESULTS.exists():
         pytest.skip("the core grid has not been run")
     assert leaderboard.PAGE.read_text() == leaderboard.text()
+    marked = leaderboard.README.read_text().split(leaderboard.START)[1].split(leaderboard.END)[0]
+    assert marked.strip() == leaderboard.in_short()
 
 
 def test_the_committed_results_have_the_masks_that_are_drawn_now(leaderboard):

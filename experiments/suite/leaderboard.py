@@ -1,14 +1,15 @@
-"""experiments/LEADERBOARD.md and suite/ranks.svg from the committed results; no figure is typed by hand.
+"""experiments/LEADERBOARD.md, suite/ranks.svg and a paragraph of the README from the committed results.
 
     polymodal bench --suite core --data DIR --jobs 2 --out experiments/suite/core.json
     python experiments/suite/leaderboard.py
 
-The first command takes hours and goes on where it was cut off, the second seconds.
+The first command takes hours and goes on where it was cut off, the second seconds. No figure is typed.
 """
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "core.json"
 PAGE = HERE.parent / "LEADERBOARD.md"
 PICTURE = HERE / "ranks.svg"
+README = HERE.parent.parent / "README.md"
+START, END = "<!-- leaderboard -->", "<!-- end of leaderboard -->"
 
 REGIMES = {
     "complete": "complete",
@@ -297,6 +300,32 @@ def text(results: Path = RESULTS) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def in_short(results: Path = RESULTS) -> str:
+    """A paragraph for the README: the first two methods, and on how many seeds all rest."""
+    table, meta = load(results)
+    blocks, names = suite.blocks(table, methods=methods_of(meta))
+    ranked = suite.ranked(blocks, names)
+    first, second = ranked.iloc[0], ranked.iloc[1]
+    places = [names.index(method) for method in (second["method"], first["method"])]
+    points = difference(blocks, *places)
+    assert points is not None
+    seeds = ", ".join(f"{line.method} {line.seeds:.2g}" for line in ranked.itertuples())
+    words = (
+        f"Over {len(blocks)} cells, the mean rank of `{first['method']}` is {first['mean_rank']:.1f} of "
+        f"{len(names)}, that of the next, `{second['method']}`, {second['mean_rank']:.1f}, and "
+        f"{-points.mean:.1f} points behind it [{-points.high:.1f}, {-points.low:.1f}]. It is best in "
+        f"{first['n_best']} cells and significantly below the best in {first['n_behind']}. "
+        f"Seeds a cell, in the mean: {seeds}."
+    )
+    return textwrap.fill(words, 118)
+
+
+def into_readme(words: str, readme: Path = README) -> None:
+    """Put the paragraph between its marks."""
+    before, rest = readme.read_text().split(START)
+    readme.write_text(f"{before}{START}\n{words}\n{END}{rest.split(END)[1]}")
+
+
 def draw(results: Path = RESULTS, picture: Path = PICTURE) -> None:
     """The critical-difference diagram."""
     import matplotlib
@@ -312,8 +341,9 @@ def draw(results: Path = RESULTS, picture: Path = PICTURE) -> None:
 
 
 def main() -> None:
-    """Write the page and the picture."""
+    """Write the page, its paragraph in the README, and the picture."""
     PAGE.write_text(text())
+    into_readme(in_short())
     draw()
 
 
