@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polymodal import bench
+from polymodal import bench, methods
 from polymodal.bench import files, fitting, grid, running
 from polymodal.bench.given import _groups
 from polymodal.data.readers import Dataset
@@ -147,9 +147,9 @@ def test_groups_go_to_fit_and_stay_apart():
 # ---- cells -----------------------------------------------------------------------------------------------
 
 
-def test_default_is_robult_and_every_floor_once():
-    names = [cell.method for cell in bench.cells("mfeat", ["default", "robult"], seeds=[0])]
-    assert names[0] == "robult"
+def test_default_is_the_librarys_and_every_floor_once():
+    names = [cell.method for cell in bench.cells("mfeat", ["default", methods.DEFAULT], seeds=[0])]
+    assert names[0] == methods.DEFAULT
     assert {"majority", "self_training", "soft_self_training"} <= set(names)
     assert len(names) == len(set(names))
 

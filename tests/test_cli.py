@@ -215,6 +215,11 @@ def test_options_lists_methods_floors_and_every_setting(command):
         assert code == 0
         assert "learning_rate=" in out
         assert "validation_fraction=" in out
+    code, out, _ = command("options", "committee")  # learns without the training loop
+    assert code == 0
+    assert "n_trees=" in out
+    assert "floors=" in out
+    assert "max_epochs=" not in out
 
 
 def test_doctor_names_versions_and_devices(command):

@@ -727,6 +727,16 @@ def test_what_only_the_training_loop_reads_is_refused(more):
         MultimodalClassifier().fit(X, few, **more)
 
 
+@pytest.mark.parametrize(
+    "more", [{"max_epochs": 5}, {"validation_fraction": 0.2}, {"checkpoint_dir": "kept"}]
+)
+def test_settings_of_the_training_loop_are_refused(more):
+    X, few, _ = sensors()
+    ((name, value),) = more.items()
+    with pytest.raises(ConfigError, match=f"training loop, which alone reads {name}; {name}={value!r} came"):
+        MethodClassifier("committee", **more).fit(X, few)
+
+
 def test_settings_are_judged():
     with pytest.raises(ConfigError, match="n_trees must be a whole number from 1 up; got 0"):
         CommitteeConfig(n_trees=0)

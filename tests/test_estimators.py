@@ -33,12 +33,19 @@ from polymodal import (
 )
 from polymodal.errors import CheckpointError, ConfigError, DataError, PresenceWarning
 from polymodal.estimators import ROWS_PER_CHUNK, subset_table
-from polymodal.methods import METHODS
+from polymodal.methods import METHODS, get
 from polymodal.methods.pgm import PgMConfig
 from polymodal.methods.robult import RobultConfig
 from polymodal.training import TrainingConfig
 
 QUICK = {"max_epochs": 4, "random_state": 0, "device": "cpu"}
+
+
+def quick(method):
+    """Few epochs, for a method that has any."""
+    return {"random_state": 0} if get(method).learns_alone else QUICK
+
+
 SMALL = {"d_latent": 16, "n_iterations": 1, "learning_rate": 1e-2}
 """A partition of two chunks and one round, for tests that train it to some accuracy."""
 
@@ -278,12 +285,12 @@ def test_late_fusion_shortcut_equals_a_pass_of_its_own(fitted, data):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_works_through_the_estimators(method, data):
     X, y, truth = data
-    classifier = MethodClassifier(method, **QUICK).fit(X, y)
+    classifier = MethodClassifier(method, **quick(method)).fit(X, y)
     assert classifier.predict_proba({"b": X["b"][2:5]}).shape == (3, 3)
     table = classifier.subset_report(X, truth, metrics=["accuracy"])
     assert table["value"].notna().all()
     values = np.where(y == -1, np.nan, truth.astype(float))
-    assert MethodRegressor(method, **QUICK).fit(X, values).predict(X).shape == (120,)
+    assert MethodRegressor(method, **quick(method)).fit(X, values).predict(X).shape == (120,)
 
 
 # ---- keeping ---------------------------------------------------------------------------------------------
@@ -292,7 +299,7 @@ def test_every_method_works_through_the_estimators(method, data):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_saved_models_predict_the_same(tmp_path, method, data):
     X, y, _ = data
-    model = MethodClassifier(method, **QUICK).fit(X, y)
+    model = MethodClassifier(method, **quick(method)).fit(X, y)
     model.save(tmp_path / "model")
     loaded = polymodal.load(tmp_path / "model", device="cpu")
     assert type(loaded) is MethodClassifier

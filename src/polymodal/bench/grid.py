@@ -94,8 +94,8 @@ def cells(
 
     Args:
         dataset: a name in ``readers.available()``.
-        methods: names of methods and floors, ``"default"`` for Robult and every floor of the task; or, for
-            variants, ``{name in the table: {"method": "robult", setting: value, ...}}``.
+        methods: names of methods and floors, ``"default"`` for the library's and every floor of the task; or,
+            for variants, ``{name in the table: {"method": "robult", setting: value, ...}}``.
         seeds: each drives the split, the labels, the absent inputs and the method.
         labels: shares of the training rows that keep their labels.
         missing_train: share of the training inputs that are made absent.
@@ -141,7 +141,7 @@ def cells(
 
 def _expanded(names: Sequence[str], task: TaskKind) -> list[str]:
     """Method names with ``"default"`` spelt out, each once."""
-    default = ["robult", *floors.floors_for(task)]
+    default = [registry.DEFAULT, *floors.floors_for(task)]
     return list(dict.fromkeys(n for name in names for n in (default if name == "default" else [name])))
 
 

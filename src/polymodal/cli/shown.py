@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,7 +74,7 @@ def documented_fields(config: type) -> dict[str, str]:
     return found
 
 
-def documented_parameters(estimator: type) -> dict[str, str]:
+def documented_parameters(estimator: type, left_out: Collection[str] = ()) -> dict[str, str]:
     """Each keyword that ``--set`` takes: its default, and its entry in the class docstring."""
     import inspect
     import re
@@ -85,7 +85,7 @@ def documented_parameters(estimator: type) -> dict[str, str]:
     return {
         f"{parameter.name}={parameter.default!r}": _plain(meanings[parameter.name])
         for parameter in parameters
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "settings"
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in ("settings", *left_out)
     }
 
 

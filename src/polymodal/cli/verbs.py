@@ -241,7 +241,7 @@ def bench(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of data sets. [default: $POLYMODAL_DATA]")] = None,
     methods: Annotated[
-        str, typer.Option(help="Names with commas; default: Robult and all floors, or all of the suite.")
+        str, typer.Option(help="Names with commas; default: the default and all floors, or all of the suite.")
     ] = "default",
     labels: Annotated[str, typer.Option(help="Shares of the labels that are kept, with commas.")] = "1.0",
     missing_train: Annotated[float, typer.Option(help="Share of the training inputs made absent.")] = 0.0,
@@ -346,10 +346,13 @@ def options(
         }
     else:
         from polymodal.estimators import MethodClassifier
+        from polymodal.estimators.shell import ONLY_THE_LOOP_READS
 
+        chosen = methods.get(method)
+        unread = ONLY_THE_LOOP_READS if chosen.learns_alone else ()
         shown = {
-            method: documented_fields(methods.get(method).Config),
-            "training": documented_parameters(MethodClassifier),
+            method: documented_fields(chosen.Config),
+            "training": documented_parameters(MethodClassifier, unread),
         }
     if as_json:
         print_json(shown)

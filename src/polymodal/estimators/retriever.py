@@ -70,7 +70,7 @@ class Retriever(TrainedEstimator):
             torch.manual_seed(seed)
             method = self._new_method(sources, labels)
         if method.learns_alone:
-            refuse_what_only_the_loop_reads(None, resume)
+            refuse_what_only_the_loop_reads(self, None, resume)
             self.history_ = method.learn(
                 everything,
                 seed=seed,

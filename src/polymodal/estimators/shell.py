@@ -5,6 +5,7 @@ Letters: n rows, M modalities, C outputs (classes, labels, or 1 value), d latent
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -42,6 +43,8 @@ MIN_VALIDATION_ROWS = 30
 """With fewer there is no early stopping: it would stop by chance, and miss these rows in training."""
 MAX_FLOOR_ROWS = 10_000
 """Labelled rows that these floors learn from, at most: they must not cost more than the method."""
+ONLY_THE_LOOP_READS = (*(f.name for f in fields(training.TrainingConfig)), "validation_fraction")
+"""Parameters that mean nothing to a method that learns by itself."""
 ROWS_PER_CHUNK = 8192
 """Rows read, prepared and predicted at a time: bounds the memory of prediction, whatever the input's size."""
 
@@ -295,7 +298,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
 
         held: Batch | None = None
         if methods.get(self._method_name()).learns_alone:
-            refuse_what_only_the_loop_reads(validation, resume)
+            refuse_what_only_the_loop_reads(self, validation, resume)
             held_out, rule = np.empty(0, dtype=np.int64), ""
         else:
             held_out, rule = self._validation_rows(labels, seed, groups, given=validation is not None)
@@ -542,8 +545,15 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         return self._labels_like(y, n, self.method_.task.kind, self.classes_)
 
 
-def refuse_what_only_the_loop_reads(validation: Any, resume: bool) -> None:
-    """A method that learns by itself judges itself by cross-validation, and keeps no checkpoints."""
+def refuse_what_only_the_loop_reads(estimator: BaseEstimator, validation: Any, resume: bool) -> None:
+    """A method that learns by itself has no epochs or checkpoints; it judges itself by cross-validation."""
+    own = inspect.signature(type(estimator)).parameters
+    for name, value in estimator.get_params(deep=False).items():
+        if name in ONLY_THE_LOOP_READS and value != own[name].default:
+            raise ConfigError(
+                f"this method learns without the training loop, which alone reads {name}; "
+                f"{name}={value!r} came; leave it out"
+            )
     if validation is not None or resume:
         what = "validation rows" if validation is not None else "resume=True"
         raise ConfigError(

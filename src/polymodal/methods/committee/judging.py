@@ -242,6 +242,8 @@ def with_presence_if_it_tells(
     surer than a few labels are: these must not be clearly worse for it; where none is held out it is heard.
     """
     judged, fold, known = without.judged, without.fold, teams[0].known
+    if len(known) == 0:
+        return without
     random = np.random.default_rng(seed)
     by_labels = evidence.by_chance(rows.presence[known], rows.target[known], random) <= RARE_BY_CHANCE
     by_opinions = _opinions_by_chance(rows, turned, teams[0], without.weights[0], random) <= RARE_OPINIONS
