@@ -326,6 +326,9 @@ def text(results: Path = RESULTS) -> str:
         *complete(figures),
         *worst_modality(figures),
         *time(meta),
+        "## A modality of noise or of conflict costs under a point",
+        "",
+        "[A modality too many](../default/ADDED.md): two data sets, not of the grid.",
     ]
     return "\n".join(lines).rstrip() + "\n"
 
