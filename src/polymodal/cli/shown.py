@@ -75,7 +75,7 @@ def documented_fields(config: type) -> dict[str, str]:
 
 
 def documented_parameters(estimator: type, left_out: Collection[str] = ()) -> dict[str, str]:
-    """Each keyword that ``--set`` takes: its default, and its entry in the class docstring."""
+    """Each keyword that ``--set`` takes and is not left out: its default, and its entry in the docstring."""
     import inspect
     import re
 

@@ -546,7 +546,11 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
 
 
 def refuse_what_only_the_loop_reads(estimator: BaseEstimator, validation: Any, resume: bool) -> None:
-    """A method that learns by itself has no epochs or checkpoints; it judges itself by cross-validation."""
+    """A method that learns by itself has no epochs or checkpoints; it judges itself by cross-validation.
+
+    Raises:
+        ConfigError: a setting of the training loop is not its default; validation rows, or a resume.
+    """
     own = inspect.signature(type(estimator)).parameters
     for name, value in estimator.get_params(deep=False).items():
         if name in ONLY_THE_LOOP_READS and value != own[name].default:

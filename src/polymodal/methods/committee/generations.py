@@ -189,14 +189,9 @@ def learn(
     with progress("fit", (most + 1) * len(teams), verbose=verbose) as shown:
         for generation in range(most + 1):
             start, figures = time.perf_counter(), {}
-            taught: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(teams)
-            if verdict is not None:
-                heard = verdict.heard or (None,) * len(teams)
-                taught = [
-                    taught_by(rows, turned, team, weights, verdict, presence)
-                    for team, weights, presence in zip(teams, verdict.weights, heard, strict=True)
-                ]
-                figures = {} if watch is None else watch(teams[0].free, taught[0][0])  # type: ignore[index]
+            taught = _taught(rows, turned, teams, verdict)
+            if watch is not None and taught[0] is not None:
+                figures = watch(teams[0].free, taught[0][0])
             for team, own in zip(teams, taught, strict=True):
                 learn_team(rows, turned, team, own, seed + generation)
                 shown.step(lambda generation=generation: f"generation {generation}")  # type: ignore[misc]
@@ -204,11 +199,8 @@ def learn(
                 verdict = judge(rows, turned, teams, subsets)
             else:
                 verdict = unjudged(rows, teams[0], students=generation > 0)
-            if joint and generation == 0 and judged and len(rows.values) > 1:
-                verdict = with_crossing_if_better(rows, turned, teams, subsets, verdict, seed)
-                verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
             if joint and generation == 0 and len(rows.values) > 1:
-                verdict = with_presence_if_it_tells(rows, turned, teams, verdict, seed)
+                verdict = _with_what_is_worth_it(rows, turned, teams, subsets, verdict, seed)
             history.append(_entry(generation, verdict) | figures | {"seconds": time.perf_counter() - start})
             if chosen is None or not judged or _is_better(verdict, chosen, generation, rows.kind):
                 chosen = verdict
@@ -226,6 +218,32 @@ def learn(
     counts = (len(best.history) - 1, len(history), len(teams[0].free))
     history[-1]["rule"] = _rule(*counts, judged, bool(chosen.explained), rows.kind)
     return replace(best, cut=cut, history=history)
+
+
+def _taught(
+    rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], verdict: Verdict | None
+) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """What each team's own pool teaches it; nothing before there is a verdict on one."""
+    if verdict is None:
+        return [None] * len(teams)
+    heard = verdict.heard or (None,) * len(teams)
+    told = zip(teams, verdict.weights, heard, strict=True)
+    return [taught_by(rows, turned, team, weights, verdict, presence) for team, weights, presence in told]
+
+
+def _with_what_is_worth_it(
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    teams: list[Team],
+    subsets: torch.Tensor,
+    verdict: Verdict,
+    seed: int,
+) -> Verdict:
+    """The verdict with members that read several modalities, and with presence, where they are worth it."""
+    if verdict.judged is not None:
+        verdict = with_crossing_if_better(rows, turned, teams, subsets, verdict, seed)
+        verdict = with_joint_if_better(rows, turned, teams, subsets, verdict, seed)
+    return with_presence_if_it_tells(rows, turned, teams, verdict, seed)
 
 
 def _entry(generation: int, verdict: Verdict) -> dict[str, Any]:

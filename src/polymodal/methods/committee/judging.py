@@ -10,7 +10,7 @@ Letters: n rows, M modalities, E members, C outputs, S subsets of the modalities
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,17 +120,25 @@ def _verdict(
     judged: Judged, fold: Tensor, weights: tuple[Weights, ...], heard: tuple[Evidence, ...] | None
 ) -> Verdict:
     total, count = 0.0, 0
-    errors, whole = torch.full((len(fold),), torch.nan), torch.full((len(fold),), torch.nan)
-    for number in range(1, len(weights)):
-        own = None if heard is None else heard[number]
-        part = judged.rows(fold == number)
-        losses, counted = part.losses(weights[number], own)
+    errors, whole = torch.full((len(fold),), torch.nan), torch.empty(len(fold))
+    for here, part, own, presence in _by_fold(judged, fold, weights, heard):
+        losses, counted = part.losses(own, presence)
         total, count = total + float(losses[counted].sum()), count + int(counted.sum())
-        errors[fold == number] = part.errors(weights[number], own)
-        whole[fold == number] = part.whole().losses(weights[number], own)[0][:, 0]
+        errors[here] = part.errors(own, presence)
+        if judged.kind == "regression":
+            whole[here] = part.whole().losses(own, presence)[0][:, 0]
     explained = _explained(whole, judged.target) if judged.kind == "regression" else 1.0
     loss = total / max(count, 1)
     return Verdict(weights, loss, errors, explained, heard=heard, judged=judged, fold=fold)
+
+
+def _by_fold(
+    judged: Judged, fold: Tensor, weights: Sequence[Weights], heard: Sequence[Evidence] | None
+) -> Iterator[tuple[Tensor, Judged, Weights, Evidence | None]]:
+    """Of each fold: (n,) bool which rows, these rows, and what the team makes of them that never saw them."""
+    for number in range(1, len(weights)):
+        here = fold == number
+        yield here, judged.rows(here), weights[number], None if heard is None else heard[number]
 
 
 def learn_cuts(verdict: Verdict) -> Tensor | None:
@@ -139,9 +147,8 @@ def learn_cuts(verdict: Verdict) -> Tensor | None:
     if judged is None or fold is None:
         return None
     scores = torch.empty(*judged.counted.shape, judged.target.shape[1])
-    for number in range(1, len(verdict.weights)):
-        heard = None if verdict.heard is None else verdict.heard[number]
-        scores[fold == number] = judged.rows(fold == number).said(verdict.weights[number], heard)
+    for here, part, weights, presence in _by_fold(judged, fold, verdict.weights, verdict.heard):
+        scores[here] = part.said(weights, presence)
     return decisions.cuts(scores, judged.counted, judged.target)
 
 
