@@ -14,7 +14,8 @@ from polymodal import MethodClassifier, MultimodalClassifier, MultimodalRegresso
 from polymodal.batch import Batch, Input, Task
 from polymodal.data.preprocessing import Inputs
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.methods.committee import generations, interactions, judging, pool, teams
+from polymodal.methods.committee import boosting, generations, interactions, judging, pool, teams
+from polymodal.methods.committee.boosting import boost
 from polymodal.methods.committee.forest import Forest, grow
 from polymodal.methods.committee.generations import aligned, entropy
 from polymodal.methods.committee.judging import Verdict
@@ -23,6 +24,7 @@ from polymodal.methods.committee.members import (
     N_MEMBERS,
     Lesson,
     abstaining,
+    drawn,
     forest_scores,
     linear_scores,
 )
@@ -181,6 +183,64 @@ def test_a_hostile_forest_is_refused(name, row, value):
     saved[name][row] = value
     with pytest.raises(CheckpointError, match="a saved forest is trees, each node above its children"):
         Forest(7, 3).load_state_dict(saved)
+
+
+def boosted_trees(n_classes=3, n_met=3, n=300):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(n, 7)).astype(np.float32)
+    y = np.digitize(x[:, 0] + x[:, 5], np.linspace(-1, 1, n_met - 1))
+    x[random.random(n) < 0.4, :3] = np.nan
+    x[:, 6] = np.nan  # nobody has it
+    return boost(x, np.eye(n_classes)[y], random.random(n), seed=3), x
+
+
+@pytest.mark.parametrize(("n_classes", "n_met"), [(2, 2), (3, 2), (3, 3), (5, 3)])
+def test_boosted_trees_as_tensors_say_what_scikit_learns_do(n_classes, n_met):
+    twin, x = boosted_trees(n_classes, n_met)
+    own = Forest(7, n_classes)
+    own.take(twin)
+    random = np.random.default_rng(1)
+    new = random.normal(size=(200, 7)).astype(np.float32)
+    nodes = twin.trees[0][1]
+    inner = nodes[nodes["is_leaf"] == 0]  # beside new rows, rows that lie on thresholds
+    new[np.arange(len(inner)), inner["feature_idx"]] = inner["num_threshold"].astype(np.float32)
+    new[random.random((200, 7)) < 0.3] = np.nan
+    for rows in (x, new):
+        raw = own(torch.from_numpy(rows))
+        expected = twin.model.decision_function(rows).reshape(len(rows), -1)
+        if n_met == 2:
+            expected = np.stack([np.zeros(len(rows)), expected[:, 0]], axis=1)
+        np.testing.assert_allclose(raw[:, :n_met], expected, atol=1e-5)
+        np.testing.assert_allclose(raw.softmax(dim=1), twin.predict(rows), atol=1e-5)
+
+
+def test_boosted_trees_repeat_their_bits_and_are_saved():
+    (first, x), (second, _) = boosted_trees(), boosted_trees()
+    own, twin, loaded = (Forest(7, 3) for _ in range(3))
+    own.take(first)
+    twin.take(second)
+    assert all(torch.equal(a, b) for a, b in zip(own.buffers(), twin.buffers(), strict=True))
+    loaded.load_state_dict(own.state_dict())
+    assert torch.equal(loaded(torch.from_numpy(x)), own(torch.from_numpy(x)))
+
+
+def test_a_forest_saved_before_there_were_boosted_trees_is_averaged():
+    twin, x = grown()
+    first, second = Forest(7, 3), Forest(7, 3)
+    first.take(twin)
+    second.adds.fill_(True)
+    second.load_state_dict({k: v for k, v in first.state_dict().items() if k != "adds"})
+    assert torch.equal(second(torch.from_numpy(x)), first(torch.from_numpy(x)))
+
+
+def test_copies_of_a_row_share_its_classes():
+    shares = np.array([[0.0, 1.0, 0.0], [2 / 3, 0.0, 1 / 3], [0.9, 0.05, 0.05]]).repeat(500, axis=0)
+    copies = drawn(shares, 3, np.random.default_rng(0)).reshape(3, 3, 500, 3)
+    assert (copies.sum(axis=3) == 1).all()
+    assert (copies[:, 0] == [0, 1, 0]).all()
+    assert (copies[:, 1].sum(axis=0) == [2, 0, 1]).all()
+    for copy in copies:
+        np.testing.assert_allclose(copy.mean(axis=1), shares[::500], atol=0.06)
 
 
 # ---- members -----------------------------------------------------------------------------------------------
@@ -660,6 +720,54 @@ def test_a_joint_member_sees_what_modalities_tell_only_together(monkeypatch):
     alone = new.only(("a",))
     torch.testing.assert_close(method.predict_from(read, alone.presence), method(alone).prediction)
     torch.testing.assert_close(method(alone).prediction, method(alone).branches[:, 0])
+
+
+def test_boosted_trees_are_kept_where_they_tell_more_than_a_forest(monkeypatch):
+    monkeypatch.setattr(interactions, "MAX_TERMS", 0)
+    monkeypatch.setattr(judging, "WORTH_A_PASS", 1.0)  # no forest
+    monkeypatch.setattr(judging, "WORTH_BOOSTING", -1.0)
+    inputs = (Input("a", "vector", 3), Input("b", "vector", 3))
+    method = Committee(inputs, Task("multiclass", 2), CommitteeConfig(n_trees=10, n_trees_judged=5))
+    batch = exclusive_or()
+    method.learn(batch, seed=0)
+    assert method.joint_forest.adds
+    assert method.joint_forest.n_trees == 1 + boosting.N_ROUNDS
+    new = exclusive_or(seed=1)
+    together = method(new).prediction
+    twin = Committee(inputs, Task("multiclass", 2), method.config)
+    twin.load_state_dict(method.state_dict())
+    assert torch.equal(twin(new).prediction, together)
+    some = torch.arange(0, 400, 7)
+    torch.testing.assert_close(method(new.rows(some)).prediction, together[some])
+    new.presence[::2, 1] = False
+    before = method(new).prediction
+    new.values["b"][::2] = torch.nan
+    assert torch.equal(method(new).prediction, before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_outputs", "width", "tried"),
+    [
+        ("multiclass", 2, 250, True),
+        ("multiclass", 2, 251, False),
+        ("multilabel", 2, 3, False),
+        ("regression", 1, 3, False),
+    ],
+)
+def test_boosted_trees_are_tried_where_they_are_cheap(kind, n_outputs, width, tried):
+    target = np.eye(2)[np.arange(20) % 2][:, :n_outputs]
+    rows = Rows((np.zeros((20, width - 1)), np.zeros((20, 1))), np.ones((20, 2), bool), target, None, kind)
+    random = np.random.default_rng(0)
+    found = teams.teams_of(rows, folds_of(rows, random), 5, 5, random)
+    assert judging.can_be_boosted(rows, found) is tried
+
+
+def test_a_team_of_one_class_has_no_boosted_trees():
+    target = np.eye(2)[np.arange(20) // 10]
+    groups = np.arange(20) // 10
+    rows = Rows((np.zeros((20, 2)),) * 2, np.ones((20, 2), bool), target, groups, "multiclass")
+    found = teams.teams_of(rows, groups, 5, 5, np.random.default_rng(0))
+    assert not judging.can_be_boosted(rows, found)
 
 
 def test_what_is_read_once_predicts_every_combination():

@@ -2,13 +2,15 @@
 
 Source: Geurts, Ernst and Wehenkel, "Extremely randomized trees", Machine Learning 63, 2006. A tree is a range
 of nodes in flat tensors, so that a forest is saved like any weights and runs on any device; it predicts what
-scikit-learn's own does, absent columns (NaN) included.
+scikit-learn's own does, absent columns (NaN) included. Boosted trees (:mod:`.boosting`) are kept
+alike, and add up.
 
 Letters: B rows, d width, C outputs, K trees, N nodes of all trees, L leaves of all trees.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor, nn
 
 from polymodal.errors import CheckpointError
+from polymodal.methods.committee.boosting import Boosted
 
 ENTRIES_PER_PASS = 2**20
 """Rows times trees that walk together, at most."""
@@ -47,6 +50,50 @@ def grow(
     return forest.fit(x, target[:, 0] if target.shape[1] == 1 else target, sample_weight=weight)
 
 
+@dataclass(frozen=True)
+class Tree:
+    """Nodes of a tree, or of several behind each other.
+
+    Attributes:
+        feature: (N,) -1 for a leaf.
+        threshold: (N,).
+        missing_left: (N,) bool.
+        children: (N, 2), counted from the tree's first node.
+        value: (N, C), of leaves.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    missing_left: np.ndarray
+    children: np.ndarray
+    value: np.ndarray
+
+
+def _averaged(grown: ExtraTreesRegressor) -> list[Tree]:
+    """The trees of a forest."""
+    found = []
+    for tree in (estimator.tree_ for estimator in grown.estimators_):
+        nodes = tree.__getstate__()["nodes"]
+        children = np.stack([nodes["left_child"], nodes["right_child"]], axis=1)
+        feature = np.where(nodes["left_child"] < 0, -1, nodes["feature"])
+        missing_left = nodes["missing_go_to_left"].astype(bool)
+        found.append(Tree(feature, nodes["threshold"], missing_left, children, tree.value[:, :, 0]))
+    return found
+
+
+def _boosted(grown: Boosted) -> list[Tree]:
+    """Trees that add up, and before them a single leaf: what all start from."""
+    first = (np.full(1, -1), np.zeros(1), np.zeros(1, dtype=bool), np.zeros((1, 2), dtype=np.int64))
+    found = [Tree(*first, grown.start[None])]
+    for own, nodes in grown.trees:
+        children = np.stack([nodes["left"], nodes["right"]], axis=1).astype(np.int64)
+        feature = np.where(nodes["is_leaf"], -1, nodes["feature_idx"].astype(np.int64))
+        value = nodes["value"][:, None] * np.eye(grown.n_classes)[own]
+        missing_left = nodes["missing_go_to_left"].astype(bool)
+        found.append(Tree(feature, nodes["num_threshold"], missing_left, children, value))
+    return found
+
+
 class Forest(nn.Module):
     """A forest as tensors; without trees until :meth:`take` or a saved state fills it.
 
@@ -58,6 +105,7 @@ class Forest(nn.Module):
         leaf: (N,) int32: row of ``value``; 0 for a node that is none.
         value: (L, C) float32: what a leaf says.
         roots: (K,) int32.
+        adds: () bool: trees add up (boosted ones) instead of being averaged.
     """
 
     feature: Tensor
@@ -67,12 +115,14 @@ class Forest(nn.Module):
     leaf: Tensor
     value: Tensor
     roots: Tensor
+    adds: Tensor
 
     def __init__(self, d: int, n_outputs: int) -> None:
         super().__init__()
         self.d, self.n_outputs = d, n_outputs
         for name, (shape, dtype) in self._layout(0, 0, 0).items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+        self.register_buffer("adds", torch.zeros((), dtype=torch.bool))
         self.depth = 0
 
     def _layout(self, n_nodes: int, n_leaves: int, n_trees: int) -> dict[str, tuple[tuple[int, ...], Any]]:
@@ -91,32 +141,35 @@ class Forest(nn.Module):
         """K; 0 for a forest that is not there."""
         return len(self.roots)
 
-    def take(self, grown: ExtraTreesRegressor) -> None:
-        """Become the forest that scikit-learn grew."""
-        trees = [estimator.tree_ for estimator in grown.estimators_]
-        first = np.cumsum([0, *(tree.node_count for tree in trees)])
-        nodes = np.concatenate([tree.__getstate__()["nodes"] for tree in trees])
-        offset = np.repeat(first[:-1], np.diff(first))
-        own = np.arange(len(nodes))
-        is_leaf = nodes["left_child"] < 0
-        children = np.stack([nodes["left_child"], nodes["right_child"]], axis=1) + offset[:, None]
-        values = np.concatenate([tree.value[:, :, 0] for tree in trees])
+    def take(self, grown: ExtraTreesRegressor | Boosted) -> None:
+        """Become the trees that scikit-learn grew."""
+        self._fill(_boosted(grown) if isinstance(grown, Boosted) else _averaged(grown))
+        self.adds.fill_(isinstance(grown, Boosted))
+
+    def _fill(self, trees: list[Tree]) -> None:
+        sizes = [len(tree.feature) for tree in trees]
+        first = np.cumsum([0, *sizes])
+        offset = np.repeat(first[:-1], sizes)
+        feature, threshold, missing_left, children, value = (
+            np.concatenate([getattr(tree, field.name) for tree in trees]) for field in fields(Tree)
+        )
+        own, is_leaf = np.arange(len(feature)), feature < 0
         parts = {
-            "feature": np.where(is_leaf, -1, nodes["feature"]),
-            "threshold": _not_above(np.where(is_leaf, 0.0, nodes["threshold"])),
-            "missing_left": nodes["missing_go_to_left"].astype(bool) & ~is_leaf,
-            "below": np.where(is_leaf[:, None], own[:, None], children),
+            "feature": feature,
+            "threshold": _not_above(np.where(is_leaf, 0.0, threshold)),
+            "missing_left": missing_left & ~is_leaf,
+            "below": np.where(is_leaf[:, None], own[:, None], children + offset[:, None]),
             "leaf": np.where(is_leaf, np.cumsum(is_leaf) - 1, 0),
-            "value": values[is_leaf],
+            "value": value[is_leaf],
             "roots": first[:-1],
         }
-        layout = self._layout(len(nodes), int(is_leaf.sum()), len(trees))
+        layout = self._layout(len(feature), int(is_leaf.sum()), len(trees))
         for name, (_, dtype) in layout.items():
             setattr(self, name, torch.from_numpy(np.ascontiguousarray(parts[name])).to(dtype))
         self.depth = self._judged_depth()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, d) to (B, C): the mean over the trees. NaN is an absent column."""
+        """(B, d) to (B, C): the mean over the trees, or the sum of boosted ones. NaN is an absent column."""
         n_rows = max(1, ENTRIES_PER_PASS // max(self.n_trees, 1))
         return (
             torch.cat([self._walk(part) for part in x.split(n_rows)])
@@ -136,7 +189,7 @@ class Forest(nn.Module):
         total = x.new_zeros(len(x), self.n_outputs)
         for tree in leaves.unbind(1):
             total += self.value[tree]
-        return total / self.n_trees
+        return torch.where(self.adds, total, total / self.n_trees)
 
     # ---- keeping ----
 
@@ -146,6 +199,8 @@ class Forest(nn.Module):
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.dtype == getattr(self, name).dtype:
                 setattr(self, name, torch.empty(saved.shape, dtype=saved.dtype))
+        # models of before have no word for it
+        state_dict.setdefault(prefix + "adds", torch.zeros((), dtype=torch.bool))
         super()._load_from_state_dict(state_dict, prefix, *more)
         self.depth = self._judged_depth()
 

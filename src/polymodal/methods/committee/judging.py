@@ -19,7 +19,7 @@ from torch import Tensor
 
 from polymodal.methods.committee import decisions, evidence, pool
 from polymodal.methods.committee.evidence import Evidence
-from polymodal.methods.committee.members import N_MEMBERS, to_shares
+from polymodal.methods.committee.members import N_MEMBERS, Joint, to_shares
 from polymodal.methods.committee.pool import Judged, Weights, loss_of
 from polymodal.methods.committee.teams import (
     Rows,
@@ -33,8 +33,10 @@ from polymodal.methods.committee.teams import (
     tells_of,
 )
 
-WORTH_A_PASS = 0.03
-"""Part of the held-out loss that a joint member must take away."""
+WORTH_A_PASS, WORTH_BOOSTING = 0.03, 0.01
+"""Part of the held-out loss that a joint member must take away: a forest, and boosted trees."""
+MOST_BOOSTED = 500
+"""Classes times columns for which boosted trees are tried: what they cost goes with both."""
 WORTH_A_PRODUCT = 0.01
 """Part of the held-out loss that products of two modalities must take away."""
 WORTH_HEARING, RARE_BY_CHANCE = 0.03, 0.01
@@ -94,8 +96,8 @@ def judge(rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], subsets
     held = np.concatenate([team.held for team in teams])
     fold = torch.from_numpy(np.repeat(np.arange(len(teams)), [len(team.held) for team in teams]))
     joint = None
-    if teams[0].joint is not None:
-        joint = torch.cat([joint_scores(rows, team, team.held, subsets) for team in teams])
+    if teams[-1].joint is not None:
+        joint = torch.cat([joint_scores(rows, team, team.held, subsets) for team in teams[1:]])
     crossed = None
     if teams[0].crossing is not None:
         crossed = torch.cat([crossed_scores(rows, team, team.held, subsets) for team in teams])
@@ -228,15 +230,34 @@ def with_joint_if_better(
     without: Verdict,
     seed: int,
 ) -> Verdict:
-    """Give every team a joint member if that lowers the held-out loss enough to pay a pass a combination."""
-    for team in teams:
-        team.joint = joint_of(rows, team, lesson_of(rows, team, None), seed)
-    found = judge(rows, turned, teams, subsets)
-    if found.loss < (1 - WORTH_A_PASS) * without.loss:
-        return found
-    for team in teams:
-        team.joint = None
-    return without
+    """Give every team the joint member that lowers the held-out loss most, if that pays a pass a combination.
+
+    A forest, or boosted trees where they are not too dear.
+    """
+    whole, *others = teams
+    best: Verdict = without
+    chosen: list[Joint | None] = [None] * len(others)
+    for boosted in (False, True) if can_be_boosted(rows, teams) else (False,):
+        for team in others:
+            team.joint = joint_of(rows, team, lesson_of(rows, team, None), seed, boosted=boosted)
+        found = judge(rows, turned, teams, subsets)
+        worth = WORTH_BOOSTING if boosted else WORTH_A_PASS
+        if found.loss < min((1 - worth) * without.loss, best.loss):
+            best, chosen = found, [team.joint for team in others]
+    for team, joint in zip(others, chosen, strict=True):
+        team.joint = joint
+    if chosen[0] is not None:
+        lesson, boosted = lesson_of(rows, whole, None), chosen[0].is_boosted
+        whole.joint = joint_of(rows, whole, lesson, seed, boosted=boosted)
+    return best
+
+
+def can_be_boosted(rows: Rows, teams: list[Team]) -> bool:
+    """Whether boosted trees are tried: of classes, two for each team, where they are not too dear."""
+    n_columns, n_outputs = sum(value.shape[1] for value in rows.values), rows.target.shape[1]
+    if rows.kind != "multiclass" or n_outputs * n_columns > MOST_BOOSTED:
+        return False
+    return all(rows.target[team.known].any(axis=0).sum() > 1 for team in teams)
 
 
 def with_presence_if_it_tells(

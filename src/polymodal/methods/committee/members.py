@@ -1,4 +1,4 @@
-"""The committee's members: small, unlike models of one modality, and a forest that reads all of them at once.
+"""The committee's members: small, unlike models of one modality, and trees that read all of them at once.
 
 Members speak in scores: log probabilities of classes, log odds of labels, or standardised values.
 
@@ -16,6 +16,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor
 
 from polymodal.batch import TaskKind
+from polymodal.methods.committee.boosting import Boosted, boost
 from polymodal.methods.committee.forest import grow
 from polymodal.methods.committee.linear import Linear, fit_linear
 
@@ -192,7 +193,7 @@ class Branch:
         return abstaining(found, torch.from_numpy(self.silent).float(), kind)
 
 
-def predicted(forest: ExtraTreesRegressor | None, values: np.ndarray, shares: np.ndarray) -> Tensor:
+def predicted(forest: ExtraTreesRegressor | Boosted | None, values: np.ndarray, shares: np.ndarray) -> Tensor:
     """(n, C) of a grown forest; the shares (C,) where there is none."""
     if forest is None or len(values) == 0:
         return torch.from_numpy(shares).float().expand(len(values), -1)
@@ -211,19 +212,31 @@ NARROW_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Joint:
-    """A forest that reads all modalities side by side, NaN where absent: what they tell only together.
+    """Trees that read all modalities side by side, NaN where absent: what they tell only together.
 
     Attributes:
         forest: of rows, and of copies that lack some of their modalities.
         shares: (C,) what its doubt is about.
     """
 
-    forest: ExtraTreesRegressor
+    forest: ExtraTreesRegressor | Boosted
     shares: np.ndarray
+
+    @property
+    def is_boosted(self) -> bool:
+        """Whether its trees add up."""
+        return isinstance(self.forest, Boosted)
 
     @classmethod
     def learn(
-        cls, values: Sequence[np.ndarray], presence: np.ndarray, lesson: Lesson, *, n_trees: int, seed: int
+        cls,
+        values: Sequence[np.ndarray],
+        presence: np.ndarray,
+        lesson: Lesson,
+        *,
+        boosted: bool,
+        n_trees: int,
+        seed: int,
     ) -> Joint:
         """Learn from the rows of a lesson.
 
@@ -231,21 +244,35 @@ class Joint:
             values: for each modality (n, d) columns.
             presence: (n, M) bool.
             lesson: the rows, at least one.
+            boosted: trees that add up, of classes, instead of a forest.
             n_trees: of the forest.
-            seed: of the forest and of what the copies lack.
+            seed: of the trees and of what the copies lack.
         """
         random = np.random.default_rng(seed)
         kept = [presence, *(some_of(presence, random) for _ in range(N_COPIES))]
         x = np.concatenate([side_by_side(values, here) for here in kept])
-        target, weight = (np.concatenate([a] * len(kept)) for a in (lesson.filled, lesson.weight))
+        weight, shares = np.concatenate([lesson.weight] * len(kept)), lesson.filled.mean(axis=0)
+        if boosted:
+            return cls(boost(x, drawn(lesson.target, len(kept), random), weight, seed=seed), shares)
         tried = NARROW_SHARE if x.shape[1] < NARROW else "sqrt"
-        forest = grow(x, target, weight, n_trees=n_trees, max_features=tried, seed=seed)
-        return cls(forest, lesson.filled.mean(axis=0))
+        target = np.concatenate([lesson.filled] * len(kept))
+        return cls(grow(x, target, weight, n_trees=n_trees, max_features=tried, seed=seed), shares)
 
     def scores(self, values: Sequence[np.ndarray], presence: np.ndarray, kind: TaskKind) -> Tensor:
         """(n, C) of rows read by a (n, M) presence."""
         said = predicted(self.forest, side_by_side(values, presence), self.shares)
         return forest_scores(said, torch.from_numpy(self.shares).float(), kind)
+
+
+def drawn(shares: np.ndarray, n_copies: int, random: np.random.Generator) -> np.ndarray:
+    """(n_copies * n, C) one-hot: a class for each copy of a row, by its (n, C) shares.
+
+    A class is drawn with its share, and the copies of a row are as unlike as its shares allow.
+    """
+    edges = shares.cumsum(axis=1)[:, :-1]
+    first = random.random(len(shares))
+    points = [(first + i / n_copies) % 1 for i in range(n_copies)]
+    return np.eye(shares.shape[1])[np.concatenate([(edges <= at[:, None]).sum(axis=1) for at in points])]
 
 
 def some_of(presence: np.ndarray, random: np.random.Generator) -> np.ndarray:

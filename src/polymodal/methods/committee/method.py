@@ -340,7 +340,9 @@ class Committee(Method):
         here = presence.sum(1) > 1
         widths = torch.tensor([branch.d_plain for branch in self.own], device=presence.device)
         seen = torch.where(presence[here].repeat_interleave(widths, dim=1), columns[here], torch.nan)
-        scores[here] = forest_scores(self.joint_forest(seen), self.joint_shares, self.task.kind)
+        raw = self.joint_forest(seen)
+        said = torch.where(self.joint_forest.adds, raw.softmax(dim=1), raw)  # boosted trees speak of classes
+        scores[here] = forest_scores(said, self.joint_shares, self.task.kind)
         return scores
 
     @property

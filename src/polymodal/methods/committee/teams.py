@@ -280,7 +280,7 @@ def learn_team(
     lesson = lesson_of(rows, team, taught)
     team.branches = branches_of(rows, turned, team, lesson, seed)
     if team.joint is not None:
-        team.joint = joint_of(rows, team, lesson, seed)
+        team.joint = joint_of(rows, team, lesson, seed, boosted=team.joint.is_boosted)
     if team.tells is not None:
         team.tells = tells_of(rows, team, lesson)
     if team.crossing is not None:
@@ -302,10 +302,10 @@ def branches_of(
     return tuple(found)
 
 
-def joint_of(rows: Rows, team: Team, lesson: Lesson, seed: int) -> Joint:
-    """The member that reads all modalities at once."""
+def joint_of(rows: Rows, team: Team, lesson: Lesson, seed: int, *, boosted: bool) -> Joint:
+    """The member that reads all modalities at once: a forest or boosted trees."""
     values, presence = [value[lesson.rows] for value in rows.values], rows.presence[lesson.rows]
-    return Joint.learn(values, presence, lesson, n_trees=team.n_trees, seed=seed)
+    return Joint.learn(values, presence, lesson, boosted=boosted, n_trees=team.n_trees, seed=seed)
 
 
 def crossing_of(rows: Rows, lesson: Lesson, seed: int) -> Interactions:
