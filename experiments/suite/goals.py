@@ -115,6 +115,11 @@ class Lead:
         """How far the default is ahead."""
         return self.own - self.best
 
+    @property
+    def is_behind(self) -> bool:
+        """By more than the spread, or at all where that is not known."""
+        return self.ahead < 0 and not self.ahead >= -self.spread
+
 
 def lead(part: pd.DataFrame, rivals: Sequence[str]) -> Lead | None:
     """Of one data set's seeds x methods; None without a figure of the default or of any other."""
@@ -157,7 +162,7 @@ def share(labels: float) -> str:
 def told(own: Lead) -> str:
     """A lead in a cell of a table."""
     spread = "" if np.isnan(own.spread) else f" ± {own.spread:.3f}"
-    mark = "" if own.ahead >= 0 else " (within)" if own.ahead >= -own.spread else " **behind**"
+    mark = "" if own.ahead >= 0 else " **behind**" if own.is_behind else " (within)"
     return f"{own.ahead:+.3f}{spread} {own.rival}{mark}"
 
 
@@ -232,7 +237,7 @@ def gaps(figures: Figures) -> Iterator[str]:
         every = [own for found in by_share.values() for own in found.values()]
         yield f"### {missing}"
         yield ""
-        yield verdict(sum(own.ahead >= -own.spread for own in every), len(every))
+        yield verdict(sum(not own.is_behind for own in every), len(every))
         yield ""
         yield from by_dataset(by_share)
 
