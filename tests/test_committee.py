@@ -645,6 +645,26 @@ def test_with_one_label_a_class_rows_without_one_teach(gaps):
     assert (said_by(last, rows) == y).mean() > (said_by(first, rows) == y).mean() + 0.05
 
 
+def test_students_that_nobody_judged_are_shown_less_sure_than_they_were_taught(monkeypatch):
+    rows, _ = one_label_a_class(gaps=0.5)
+    shown = generations.learn(rows, n_trees=15, n_trees_judged=5, n_generations=2, seed=0)
+    monkeypatch.setattr(generations, "_as_used", lambda learnt, *_: learnt)
+    taught = generations.learn(rows, n_trees=15, n_trees_judged=5, n_generations=2, seed=0)
+    torch.testing.assert_close(shown.weights.temper, taught.weights.temper - np.log(2))
+    assert (said_by(shown, rows) == said_by(taught, rows)).all()
+
+
+def test_a_pool_that_was_judged_and_a_first_generation_are_shown_as_they_are(monkeypatch):
+    tasks = [(table(n=120), 1), (one_label_a_class()[0], 0)]
+    shown = [
+        generations.learn(rows, n_trees=8, n_trees_judged=5, n_generations=n, seed=0) for rows, n in tasks
+    ]
+    monkeypatch.setattr(generations, "_as_used", lambda learnt, *_: learnt)
+    for (rows, n), own in zip(tasks, shown, strict=True):
+        taught = generations.learn(rows, n_trees=8, n_trees_judged=5, n_generations=n, seed=0)
+        assert torch.equal(own.weights.temper, taught.weights.temper)
+
+
 def test_teachers_of_noise_do_not_give_all_rows_to_one_class():
     random = np.random.default_rng(0)
     rows, _ = one_label_a_class()

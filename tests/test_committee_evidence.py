@@ -51,7 +51,7 @@ def test_presence_that_never_changes_or_was_never_seen_says_nothing(kind, consta
 
 def test_evidence_is_its_formula():
     torch.manual_seed(0)
-    own = Evidence(torch.tensor(0.5), torch.randn(3, 2), torch.randn(2))
+    own = Evidence.everywhere(torch.tensor(0.5), torch.randn(3, 2), torch.randn(2))
     z, presence = torch.randn(4, 5, 2), torch.rand(4, 1, 3) < 0.5
     found = own(z, presence)
     for row in range(4):
@@ -73,6 +73,36 @@ def test_unlearnt_evidence_is_two_thirds_of_what_three_bits_tell():
 def test_nothing_is_added_bit_for_bit():
     z = torch.randn(4, 3)
     assert torch.equal(Evidence.none(2, 3)(z, torch.rand(4, 2) < 0.5), z)
+
+
+def leverages(rows, training):
+    """One at a time, with NumPy's covariance."""
+    spread = np.cov(training.T.astype(float), bias=True) + evidence.LEAST_SPREAD * np.eye(training.shape[1])
+    off = rows - training.mean(axis=0)
+    return np.array([row @ np.linalg.solve(spread, row) for row in off])
+
+
+def test_presence_is_heard_of_rows_no_further_out_than_those_of_training():
+    torch.manual_seed(0)
+    training = np.random.default_rng(0).random((60, 5)) < [0.9, 0.95, 1.0, 0.5, 0.8]
+    plain = Evidence.everywhere(torch.tensor(0.5), torch.randn(5, 2), torch.randn(2))
+    own = plain.within(torch.from_numpy(training))
+    every = np.array(np.meshgrid(*[[False, True]] * 5)).reshape(5, -1).T
+    far = leverages(every, training) > (1 + evidence.TOLERANCE) * leverages(training, training).max()
+    assert 0 < far.sum() < 32
+    z = torch.randn(32, 2)
+    found, heard = own(z, torch.from_numpy(every)), plain(z, torch.from_numpy(every))
+    assert torch.equal(found[~far], heard[~far])
+    assert torch.equal(found[far], z[far])
+    again = torch.from_numpy(training)
+    assert torch.equal(own(torch.zeros(60, 2), again), plain(torch.zeros(60, 2), again))
+
+
+def test_a_bit_that_never_varied_is_no_division_by_zero():
+    plain = Evidence.everywhere(torch.ones(()), torch.ones(2, 1), torch.zeros(1))
+    own = plain.within(torch.ones(4, 2, dtype=torch.bool))
+    found = own(torch.zeros(2, 1), torch.tensor([[True, True], [True, False]]))
+    assert found.tolist() == [[2.0], [0.0]]
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
@@ -211,7 +241,8 @@ def test_what_is_heard_without_a_judge_is_learnt_anew_from_what_students_are_tau
         generations.learn(rows, n_trees=8, n_trees_judged=5, n_generations=n, seed=0).heard for n in (0, 1)
     )
     assert first.temper == second.temper == 1
-    assert second.weight.norm() > first.weight.norm() > 0
+    as_taught = second.divided(1 / judging.UNJUDGED_SHARPENING)
+    assert as_taught.weight.norm() > first.weight.norm() > 0
 
 
 def test_held_out_labels_may_gainsay_what_opinions_say(monkeypatch):
@@ -244,7 +275,7 @@ def test_a_teacher_hears_it_too():
     teams.learn_team(rows, turned, team, None, 0)
     verdict = judging.unjudged(rows, team, students=False)
     task = (rows, turned, team, verdict.weights[0], verdict)
-    two_a_modality = Evidence(torch.ones(()), torch.full((3, 1), 2.0), torch.zeros(1))
+    two_a_modality = Evidence.everywhere(torch.ones(()), torch.full((3, 1), 2.0), torch.zeros(1))
     more = generations.taught_by(*task, two_a_modality)[0] - generations.taught_by(*task)[0]
     np.testing.assert_allclose(more[:, 0], 2 * rows.presence[team.free].sum(axis=1), atol=1e-5)
 
@@ -312,3 +343,33 @@ def test_values_hear_it():
     model.method_.presence_weight.zero_()
     model.method_.presence_bias.zero_()
     assert heard < np.abs(model.predict(held) - y[300:]).mean()
+
+
+def test_an_input_that_never_failed_is_no_evidence_when_it_does():
+    rows, y = table("label", n=400)
+    there = rows.presence.copy()
+    there[:, 1:] = True  # a alone is ever absent, and its absence tells
+    X = frames(rows, there)
+    model = MethodClassifier("committee", settings=FEW_TREES, random_state=0).fit(X, y)
+    assert model.history_[0]["presence"] > 0
+    deaf = MethodClassifier("committee", settings=FEW_TREES, random_state=0).fit(X, y)
+    deaf.method_.presence_temper.fill_(1.0)
+    deaf.method_.presence_weight.zero_()
+    deaf.method_.presence_bias.zero_()
+    as_in_training, failed = (model.subset_predict(X), deaf.subset_predict(X)), ("a", "c")
+    heard, unheard = (predict(("b", "c")) for predict in as_in_training)
+    assert np.abs(heard - unheard).max() > 0.05
+    np.testing.assert_array_equal(*(predict(failed) for predict in as_in_training))
+
+
+def test_a_model_of_before_hears_presence_of_every_row():
+    rows, y = table("label", n=400)
+    method = MethodClassifier("committee", settings=FEW_TREES, random_state=0).fit(frames(rows), y).method_
+    assert method.presence_reach > 0
+    names = {f"presence_{name}" for name in ("centre", "inverse", "reach")}
+    before = {name: value for name, value in method.state_dict().items() if name not in names}
+    method.load_state_dict(before)
+    assert not method.presence_inverse.any()
+    alone = torch.tensor([[False, False, True]])
+    expected = torch.zeros(1, 3) + method.presence_weight[2] + method.presence_bias
+    torch.testing.assert_close(method.heard(torch.zeros(1, 3), alone), expected)

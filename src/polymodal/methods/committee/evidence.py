@@ -12,12 +12,16 @@ is learnt from held-out rows read by the presence that they came with:
 
 under a Gaussian prior around c = b = 1, A = 0 and a = 0. It is linear in r: a weight for each bit and output.
 
+A straight line says most where no row has been. An input that fails in use, or is switched off for a table of
+combinations, is not absent for the reasons of training: presence is heard of a row only as far from the mean
+as training rows were, by their leverage (r - mean r)' P (r - mean r), P the inverse of the bits' covariance.
+
 Letters: n rows, M modalities, C outputs, S subsets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +39,10 @@ PRIOR_ROWS = 10.0
 N_SHUFFLES = 499
 N_SHUFFLES_OF_OPINIONS = 99
 """Fewer: only the mean and the spread of what they give are used."""
+LEAST_SPREAD = 0.01
+"""Added to the variance of each bit: one that never varied counts as absent in one row of a hundred."""
+TOLERANCE = 1e-4
+"""Part by which a leverage may pass the largest of training: that of the same row rounds otherwise."""
 LEAST_ROWS = 20
 """Rows of a modality by which its opinion is compared with the others' presence, at least."""
 
@@ -47,27 +55,58 @@ class Evidence:
         temper: (), c.
         weight: (M, C) of the bits.
         bias: (C,).
+        centre: (M,) mean presence of the training rows.
+        inverse: (M, M), P; zeros where every row is heard.
+        reach: (), the largest leverage of a training row.
     """
 
     temper: Tensor
     weight: Tensor
     bias: Tensor
+    centre: Tensor
+    inverse: Tensor
+    reach: Tensor
+
+    @classmethod
+    def everywhere(cls, temper: Tensor, weight: Tensor, bias: Tensor) -> Evidence:
+        """Heard of every row."""
+        m = len(weight)
+        return cls(temper, weight, bias, weight.new_zeros(m), weight.new_zeros(m, m), weight.new_zeros(()))
 
     @classmethod
     def unlearnt(cls, tells: Linear) -> Evidence:
         """(1 - 1/M) g(r), where no row was held out to learn from: of M bits a member knows its own."""
         share = 1 - 1 / len(tells.weight)
         weight, bias = torch.from_numpy(tells.weight).float(), torch.from_numpy(tells.bias).float()
-        return cls(torch.ones(()), share * weight, share * bias)
+        return cls.everywhere(torch.ones(()), share * weight, share * bias)
 
     @classmethod
     def none(cls, n_modalities: int, n_outputs: int) -> Evidence:
         """Presence tells nothing."""
-        return cls(torch.ones(()), torch.zeros(n_modalities, n_outputs), torch.zeros(n_outputs))
+        return cls.everywhere(torch.ones(()), torch.zeros(n_modalities, n_outputs), torch.zeros(n_outputs))
 
     def __call__(self, z: Tensor, presence: Tensor) -> Tensor:
         """Scores (..., C) and a presence (..., M) to scores."""
-        return self.temper * z + presence.to(self.weight) @ self.weight + self.bias
+        bits = presence.to(self.weight)
+        is_near = self._leverage(bits) <= self.reach
+        return torch.where(is_near.unsqueeze(-1), self.temper * z + bits @ self.weight + self.bias, z)
+
+    def _leverage(self, bits: Tensor) -> Tensor:
+        off = bits - self.centre
+        return ((off @ self.inverse) * off).sum(dim=-1)
+
+    def within(self, presence: Tensor) -> Evidence:
+        """Heard of rows like these alone: a presence (n, M) of training rows, each with some modality."""
+        bits = presence.to(self.weight)
+        centre = bits.mean(dim=0)
+        spread = (bits - centre).T @ (bits - centre) / len(bits)
+        inverse = torch.linalg.inv(spread + LEAST_SPREAD * torch.eye(len(centre)))
+        found = replace(self, centre=centre, inverse=inverse)
+        return replace(found, reach=(1 + TOLERANCE) * found._leverage(bits).max())
+
+    def divided(self, by: float) -> Evidence:
+        """What it adds to scores that are divided by a number."""
+        return replace(self, weight=self.weight / by, bias=self.bias / by)
 
 
 def tells(
@@ -184,7 +223,7 @@ def learn(
     scale, rest, shift = least(objective, start, ((0.0, 4.0), 8.0, 8.0))
     weight = scale[1] * torch.from_numpy(tells.weight).float() + rest
     bias = scale[1] * torch.from_numpy(tells.bias).float() + shift - mean @ rest
-    return Evidence(scale[0], weight, bias)
+    return Evidence.everywhere(scale[0], weight, bias)
 
 
 def without(z: Tensor, target: Tensor, presence: Tensor, kind: TaskKind) -> Evidence:
@@ -195,7 +234,7 @@ def without(z: Tensor, target: Tensor, presence: Tensor, kind: TaskKind) -> Evid
         return loss + _far(len(z), scale - 1, shift)
 
     scale, shift = least(objective, (torch.ones(1), torch.zeros(z.shape[1])), ((0.0, 4.0), 8.0))
-    return Evidence(scale[0], torch.zeros(presence.shape[1], z.shape[1]), shift)
+    return Evidence.everywhere(scale[0], torch.zeros(presence.shape[1], z.shape[1]), shift)
 
 
 def _far(n: int, *moved: Tensor) -> Tensor:

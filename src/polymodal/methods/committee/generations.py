@@ -215,9 +215,29 @@ def learn(
     assert chosen is not None
     cut = learn_cuts(chosen) if rows.kind == "multilabel" else None
     history[len(best.history) - 1]["kept"] = True
-    counts = (len(best.history) - 1, len(history), len(teams[0].free))
+    kept = len(best.history) - 1
+    counts = (kept, len(history), len(teams[0].free))
     history[-1]["rule"] = _rule(*counts, judged, bool(chosen.explained), rows.kind)
-    return replace(best, cut=cut, history=history)
+    best = replace(best, cut=cut, history=history)
+    return _as_used(best, chosen.sharpening if kept else 1.0, rows.presence[rows.presence.any(axis=1)])
+
+
+def _as_used(learnt: Learnt, sharpening: float, presence: np.ndarray) -> Learnt:
+    """Students without their teacher's sharpening, and presence heard as far as it was seen.
+
+    What sharpens teaching makes too sure in use; no decision changes without it. A pool that was judged
+    sharpens nothing, and one that was not has no members but those of a modality.
+
+    Args:
+        learnt: as taught.
+        sharpening: power of what taught it.
+        presence: (n, M) bool of the training rows.
+    """
+    weights = replace(learnt.weights, temper=learnt.weights.temper - math.log(sharpening))
+    heard = learnt.heard
+    if heard is not None:
+        heard = heard.divided(sharpening).within(torch.from_numpy(presence))
+    return replace(learnt, weights=weights, heard=heard)
 
 
 def _taught(

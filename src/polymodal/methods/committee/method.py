@@ -189,6 +189,9 @@ class Committee(Method):
     presence_temper: Tensor
     presence_weight: Tensor
     presence_bias: Tensor
+    presence_centre: Tensor
+    presence_inverse: Tensor
+    presence_reach: Tensor
 
     def __init__(self, inputs: Sequence[Input], task: Task, config: CommitteeConfig | None = None) -> None:
         super().__init__(inputs, task, config)
@@ -204,6 +207,7 @@ class Committee(Method):
         nothing = Evidence.none(len(self.inputs), task.n_outputs)
         for name in EVIDENCE:
             self.register_buffer(f"presence_{name}", getattr(nothing, name))
+        self.register_load_state_dict_pre_hook(_heard_everywhere)
 
     # ---- learning ----
 
@@ -359,3 +363,9 @@ class Committee(Method):
     def weights(self) -> Weights:
         """Of the pool."""
         return Weights(*(getattr(self, name) for name in WEIGHTS))
+
+
+def _heard_everywhere(method: Committee, state: dict[str, Tensor], *_: Any) -> None:
+    """Models of before have no word for how far presence is heard: they heard it of every row."""
+    for name in ("presence_centre", "presence_inverse", "presence_reach"):
+        state.setdefault(name, torch.zeros_like(getattr(method, name)))
