@@ -9,7 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from polymodal import losses
 from polymodal.errors import ConfigError
-from polymodal.losses import Reference, pair_weights, reference_distances, soft_pu_contrast
+from polymodal.losses import Reference, pair_weights, reference_distances, soft_pu_contrast, walk
+from polymodal.losses.affinity import Jaccard
 
 WEIGHTINGS = ("rbf", "rbf_one_sided", "l1", "l2", "hard", "none", "density")
 FIXED = Reference.from_distances(torch.tensor([0.5, 0.7, 0.8, 1.0, 1.2], dtype=torch.float64))
@@ -137,7 +138,7 @@ def test_contrast_equals_the_loop_twin(start):
 
 
 def test_contrast_in_small_blocks_equals_the_loop_twin(monkeypatch):
-    monkeypatch.setattr(losses, "_block_rows", lambda n_rows, device_type: 3)
+    monkeypatch.setattr(walk, "_block_rows", lambda n_rows, device_type: 3)
     for seed in range(500, 560):
         compare_with_twin(seed, torch.float64, 1e-10)
 
@@ -217,9 +218,7 @@ def test_disjoint_label_sets_of_one_label_are_classes():
 def test_affinity_of_label_sets_is_the_jaccard_index():
     sets = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
     everything = slice(0, 5)
-    table = losses._Jaccard(sets.double()).fill(
-        torch.empty(5, 5, dtype=torch.float64), everything, everything
-    )
+    table = Jaccard(sets.double()).fill(torch.empty(5, 5, dtype=torch.float64), everything, everything)
     assert table.tolist() == [
         [1.0, 0.5, 0.0, 0.0, 0.0],
         [0.5, 1.0, 0.0, 0.0, 0.0],
