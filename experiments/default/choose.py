@@ -2,12 +2,12 @@
 
     python experiments/default/choose.py --data DIR [--datasets mfeat htad] [--labels 0.01 0.05]
         [--missing complete not_at_random] [--methods committee late_fusion] [--seeds 100 101]
-        [--settings '{"n_trees": 50}'] [--note WORDS] [--out FILE]
+        [--settings '{"n_trees": 50}'] [--metric log_loss] [--note WORDS] [--out FILE]
 
 70 % of the training rows are learnt from, the other 30 % (other subjects, where test rows
 are) are scored.
-Prints a line a run: the primary metric's mean over combinations, the worst one, all together, and processor
-seconds; `--out` appends the same as lines of JSON.
+Prints a line a run: the metric's (the data set's primary one) mean over combinations, the worst one, all
+together, and processor seconds; `--out` appends the same as lines of JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from polymodal import bench
 from polymodal import methods as registry
 from polymodal.data import readers, splits
+from polymodal.metrics import METRICS
 
 DATASETS = {
     "mfeat": {},
@@ -51,13 +52,13 @@ def inner(dataset: readers.Dataset, seed: int, split: str | None = None) -> read
 
 
 def score(dataset: readers.Dataset, cell: bench.Cell) -> dict[str, float]:
-    """Mean over combinations, worst and all together (or ``observed`` rows) of one run."""
+    """Mean over combinations, worst and all together (or ``observed`` rows) of one run, by the one metric."""
     start = time.process_time()
-    _, result = bench.fitted(replace(dataset, metrics=dataset.metrics[:1]), cell)
+    _, result = bench.fitted(dataset, cell)
     own = [row for row in result.rows if row["metric"] != "n_rows" and not row["subset"].startswith("rate=")]
     values = [row["value"] for row in own]
-    higher = own[0]["metric"] not in ("mae", "mse", "rmse")
-    found = {"mean": np.mean(values), "worst": min(values) if higher else max(values), "all": values[-1]}
+    worst = min if METRICS[dataset.metrics[0]].greater_is_better else max
+    found = {"mean": np.mean(values), "worst": worst(values), "all": values[-1]}
     return {name: round(float(v), 4) for name, v in found.items()} | {
         "seconds": round(time.process_time() - start, 1)
     }
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[100, 101])
     parser.add_argument("--settings", type=json.loads, default={}, help="of the methods that are no floors")
     parser.add_argument("--max-rows", type=int, default=MAX_ROWS)
+    parser.add_argument("--metric", help="in place of the primary one")
     parser.add_argument("--note", default="")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -82,6 +84,7 @@ def main() -> None:
         dataset = readers.load(dataset_name, args.data, variant=variant or None)
         for seed in args.seeds:
             part = inner(dataset, seed, **DATASETS.get(name, {}))
+            part = replace(part, metrics=(args.metric or dataset.metrics[0],))
             for labels in args.labels:
                 for missing in args.missing:
                     for method in args.methods:
