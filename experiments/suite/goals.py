@@ -206,12 +206,14 @@ def few_labels(figures: Figures) -> Iterator[str]:
     yield "## Few labels against all of them"
     yield ""
     yield "Mean over combinations with 5 % of the labels at least 98 %, with 1 % at least 85 % of the same"
-    yield "model's with all labels; beside it the best of late fusion and its self-training."
+    yield "model's with all labels; beside it the best of late fusion and its self-training. This is asked of"
+    yield "sets with fair teachers; 1 % and 5 % are 10 and 50 labels at most here. All are shown."
     yield ""
     full = (
         figures.scores("mean", "complete", 1.0).groupby("dataset", sort=False).mean().dropna(subset=[DEFAULT])
     )
     rows = [["data set", *(f"{share(s)}: {who}" for s in FEW for who in ("the default", "a floor"))]]
+    n_met = n = 0
     for name in [name for name in full.index if figures.greater[name]]:
         cells = []
         for s, goal in FEW.items():
@@ -221,9 +223,12 @@ def few_labels(figures: Figures) -> Iterator[str]:
                 continue
             reached = few.loc[name] / full.loc[name]
             floor = reached[[rival for rival in RIVALS if rival in reached]].max()
+            n, n_met = n + 1, n_met + (reached[DEFAULT] >= goal)
             met = "" if reached[DEFAULT] >= goal else " (short)"
             cells += [f"{reached[DEFAULT]:.1%}{met}", f"{floor:.1%}"]
         rows.append([str(name), *cells])
+    yield verdict(n_met, n)
+    yield ""
     yield from markdown(rows)
 
 
@@ -315,22 +320,39 @@ def name_of(cell: dict[str, Any]) -> str:
     return f"{cell['dataset']}{variant}{split}"
 
 
+def summary(lines: Sequence[str]) -> Iterator[str]:
+    """How often each goal is met, as the page's headings and verdicts have it."""
+    rows, goal = [["goal", "met"]], ""
+    for line in lines:
+        if line.startswith("## "):
+            goal = line.removeprefix("## ")
+        elif line.startswith("### "):
+            goal = f"{goal.split(' · ')[0]} · {line.removeprefix('### ')}"
+        elif line.startswith("Met in "):
+            rows.append([goal, line.removeprefix("Met in ").removesuffix(".")])
+    yield from markdown(rows)
+
+
 def text(results: Path = RESULTS) -> str:
     """The whole page."""
     rows = pd.DataFrame(json.loads(results.read_text()), columns=suite.running.TABLE).astype({"value": float})
     meta = json.loads(results.with_suffix(".meta.json").read_text())
     figures = Figures.read(rows)
-    lines = [
-        "# What the default is to reach, and where it does",
-        "",
-        *ABOUT.splitlines(),
-        "",
+    goals = [
         *against_late_fusion(figures),
         *few_labels(figures),
         *gaps(figures),
         *complete(figures),
         *worst_modality(figures),
         *time(meta),
+    ]
+    lines = [
+        "# What the default is to reach, and where it does",
+        "",
+        *ABOUT.splitlines(),
+        "",
+        *summary(goals),
+        *goals,
         "## A modality of noise or of conflict costs under a point",
         "",
         "[A modality too many](../default/ADDED.md): two data sets, not of the grid.",
