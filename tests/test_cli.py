@@ -312,6 +312,11 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path, monkeypatch)
         (["fit", "no.csv", "--target", "y", "--out", "m"], "no.csv: there is no such file"),
         (["fit", "rows.xlsx", "--target", "y", "--out", "m"], "rows.xlsx came"),
         (["fit", "ROWS", "--target", "lable", "--out", "m"], "did you mean 'label'"),
+        (["fit", "ROWS", "--target", "zzz", "--out", "m"], "which has 'age', 'site', "),
+        (
+            ["fit", "ROWS", "--target", "label", "--out", "m", "--text", "x=note", "--encoder", "q=tfidf"],
+            "here 'x'; 'q' came",
+        ),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--method", "robolt"], "did you mean 'robult'"),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--epochs", "9"], "9 came for committee"),
         (["fit", "ROWS", "--target", "label", "--out", "m", "--set", "x"], "write --set x=VALUE"),

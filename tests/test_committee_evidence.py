@@ -135,6 +135,15 @@ def test_shuffled_labels_depend_on_presence_by_chance():
     assert 0.3 < np.mean(found) < 0.7
 
 
+def test_a_label_that_no_row_knows_depends_on_nothing():
+    presence, y = bits(n=60)
+    known = np.eye(2)[y]
+    unknown = np.concatenate([known, np.full((60, 1), np.nan)], axis=1)
+    random = np.random.default_rng
+    assert evidence.by_chance(presence, unknown, random(0)) == evidence.by_chance(presence, known, random(0))
+    assert evidence.by_chance(presence, unknown[:, 2:], random(0)) == 1
+
+
 def opinions(n=600, n_groups=3, seed=0):
     """What each of three modalities says of two classes, the class, and a group of each row."""
     random = np.random.default_rng(seed)

@@ -232,6 +232,47 @@ def test_a_data_frame_with_declared_columns():
         model.predict(frame.drop(columns=["age"]))
 
 
+def test_another_fit_forgets_the_columns_of_the_one_before(data):
+    X, y, truth = data
+    model = MultimodalClassifier(random_state=0).fit(pd.DataFrame(X["a"]).add_prefix("a").fillna(0.0), truth)
+    assert model.n_features_in_ == len(model.feature_names_in_) == 5
+    model.fit(X, y)
+    assert not hasattr(model, "n_features_in_")
+    assert not hasattr(model, "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (np.arange(119), r"groups needs one value a row, \(120,\); shape \(119,\) came"),
+        (np.zeros((120, 2)), r"shape \(120, 2\) came"),
+        ([None, *"ab" * 59, "a"], "each row has a group; that of row 0 is None; name it"),
+    ],
+)
+@pytest.mark.parametrize("cls", [MultimodalClassifier, RobultClassifier])
+def test_groups_are_one_name_a_row(cls, groups, words, data):
+    X, y, _ = data
+    with pytest.raises(DataError, match=words):
+        cls(random_state=0).fit(X, y, groups=groups)
+
+
+def test_groups_count_by_their_names_alone(data):
+    X, y, _ = data
+    names = np.array(["eve", "ann", "bob"])[np.arange(120) % 3]
+    said = [
+        MultimodalClassifier(random_state=0, floors=False).fit(X, y, groups=groups).prediction(X)
+        for groups in (names, pd.Categorical(names), np.array([2, 0, 1])[np.arange(120) % 3].tolist())
+    ]
+    np.testing.assert_array_equal(said[1], said[0])
+    np.testing.assert_array_equal(said[2], said[0])
+
+
+def test_values_too_close_for_training_are_refused(data):
+    X, _, truth = data
+    with pytest.raises(DataError, match="subtract their mean"):
+        MultimodalRegressor(random_state=0).fit(X, 1.7e9 + truth)
+
+
 def test_column_groups_of_an_array():
     random = np.random.default_rng(0)
     X = random.normal(size=(60, 6))
@@ -338,6 +379,7 @@ def test_saved_classes_keep_their_type(tmp_path, data):
         model.save(tmp_path / "model")
         loaded = polymodal.load(tmp_path / "model", device="cpu")
         np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+        assert loaded.classes_.dtype == model.classes_.dtype
 
 
 def test_load_refuses_an_estimator_it_does_not_know(tmp_path, fitted):

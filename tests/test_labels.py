@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import DataConversionWarning
 
-from polymodal.data.labels import read_classes, read_label_sets, read_values
+from polymodal.data.labels import read_classes, read_label_sets, read_values, refuse_coarse
 from polymodal.errors import LabelError
 
 NAN = float("nan")
@@ -40,6 +40,7 @@ CLASSES = {
         [1, 0, 1],
     ),
     "a tuple": ((1, 2), -1, [1, 2], [1, 1]),
+    "numbers that 64 bits hold without a sign": ([3, 2**64 - 1], -1, [3, 2**64 - 1], [1, 1]),
 }
 
 BAD_CLASSES = {
@@ -64,6 +65,8 @@ BAD_CLASSES = {
     "dicts": ([{}, {}], 2, -1, "Unknown label type"),
     "complex": (np.array([1j, 2]), 2, -1, "Complex data not supported; y is complex128"),
     "dates": (np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]"), 2, -1, "convert dates"),
+    "numbers beyond 64 bits": ([3, 10**30], 2, -1, f"y holds {10**30}; write them as texts"),
+    "-1 beside numbers of 64 bits": ([np.int64(-1), 2**64 - 1], 2, -1, "fit into 64 bits"),
     "several columns": (np.zeros((2, 2)), 2, -1, r"y should be a 1d array, one label a row; shape \(2, 2\)"),
 }
 
@@ -180,3 +183,24 @@ BAD_VALUES = {
 def test_bad_values(y, n, sentence):
     with pytest.raises(LabelError, match=sentence):
         read_values(y, n)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e9, 1e30])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_values_of_any_scale_are_taken(scale, offset):
+    refuse_coarse(scale * np.array([offset, NAN, offset + 1]))
+    refuse_coarse(scale * np.array([offset, NAN, offset]))  # a constant, rounded, is told as well as can be
+
+
+@pytest.mark.parametrize(
+    ("values", "came"),
+    [
+        ([1.7e9, 1.7e9 + 5], "from 1700000000.0 to 1700000005.0, are rounded by up to 5"),
+        ([0.0, 1e50], "are rounded by up to inf"),
+        ([1e50, 1e50], "are rounded by up to inf"),
+        ([0.0, 1e-60], "from 0.0 to 1e-60, are rounded by up to 1e-60"),
+    ],
+)
+def test_values_that_training_could_not_tell_apart_are_refused(values, came):
+    with pytest.raises(LabelError, match=f"numbers of 32 bits; .*{came}; subtract their mean, or rescale"):
+        refuse_coarse(np.array([*values, NAN]))

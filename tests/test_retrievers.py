@@ -187,6 +187,20 @@ def test_labels_that_are_none_are_refused(name):
         BUILT[name]().fit(X, np.full(240, -1))
 
 
+def test_groups_are_one_name_a_row(name):
+    X, y = pairs()
+    with pytest.raises(DataError, match=r"groups needs one value a row, \(240,\); shape \(4,\) came"):
+        BUILT[name]().fit(X, y, groups=np.zeros(4))
+
+
+def test_another_fit_forgets_the_collection_of_the_one_before(name):
+    X, _ = pairs(60)
+    model = BUILT[name]().fit(X).index(X)
+    model.fit({"image": X["image"][:, :3], "text": X["text"]})
+    with pytest.raises(ConfigError, match="none is there; call index"):
+        model.search({"text": X["text"]}, find="image")
+
+
 def test_one_without_classes_is_saved_too(without_classes, tmp_path):
     X, _ = pairs()
     without_classes.save(tmp_path / "model")

@@ -4,11 +4,12 @@ import json
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymodal.data.splits import LabelSplit, few_labels, train_test, validation_rows
+from polymodal.data.splits import LabelSplit, few_labels, group_codes, train_test, validation_rows
 from polymodal.errors import CheckpointError, ConfigError, DataError, LabelError
 
 RNG = np.random.default_rng(0)
@@ -269,7 +270,21 @@ ERRORS = {
         DataError,
         r"groups needs one value a row, \(2,\)",
     ),
+    "a row without a group": (
+        lambda: train_test([0, 1], 0.5, 0, groups=["ann", np.nan]),
+        DataError,
+        "each row has a group; that of row 1 is nan; name it",
+    ),
 }
+
+
+@pytest.mark.parametrize(
+    "groups", [["b", "a", "b", "c"], (2, 1, 2, 3), pd.Series([0.5, 0.1, 0.5, 7.0], index=[3, 2, 1, 0])]
+)
+def test_groups_are_numbered_by_their_names(groups):
+    codes = group_codes(groups, 4)
+    assert codes.dtype == np.int64
+    assert codes.tolist() == [1, 0, 1, 2]
 
 
 @pytest.mark.parametrize("case", ERRORS)

@@ -74,7 +74,10 @@ def modalities_of(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
     for name, encoder in asked.get("encoder", {}).items():
         if not isinstance(own := found.get(name), schema.RAW):
             raw = [key for key, modality in found.items() if isinstance(modality, schema.RAW)]
-            raise ConfigError(f"--encoder names a raw modality; {name!r} came{guess(name, raw)}")
+            raise ConfigError(
+                f"--encoder names a raw modality, here {', '.join(map(repr, raw)) or 'none'}; {name!r} came"
+                f"{guess(name, raw)}"
+            )
         found[name] = replace(own, encoder=encoder)
     if "on_corrupt" in asked:
         files = {name: own for name, own in found.items() if hasattr(own, "on_corrupt")}
@@ -84,9 +87,13 @@ def modalities_of(asked: Mapping[str, Any]) -> dict[str, Modality] | None:
 
 def target_column(rows: pd.DataFrame, name: str) -> pd.Series:
     """The column to predict."""
+    from polymodal.data.door.columns import few
+
     if name not in rows:
         known = [str(column) for column in rows.columns]
-        raise DataError(f"the target is a column of the table; {name!r} came{guess(name, known)}")
+        raise DataError(
+            f"the target is a column of the table, which has {few(known)}; {name!r} came{guess(name, known)}"
+        )
     return rows[name]
 
 

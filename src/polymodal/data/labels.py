@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from polymodal.batch import TaskKind
 
 DEFAULT_MISSING = -1
+MOST_MOVED = 0.01
+"""Part of their standard deviation by which rounding may move values to regress on."""
 _AMBIGUOUS = ({-1, 1}, {-1, 0, 1})
 
 
@@ -169,6 +171,26 @@ def read_values(y: Any, n: int) -> Labels:
     return Labels("regression", values, labelled, None)
 
 
+def refuse_coarse(values: ndarray) -> None:
+    """Values that training, which counts in 32 bits, would take for others or for one and the same.
+
+    Args:
+        values: (n,), NaN where unlabelled; some are not.
+
+    Raises:
+        LabelError: rounding moves one by more than a hundredth of their standard deviation.
+    """
+    known = values[~np.isnan(values)]
+    with np.errstate(over="ignore", under="ignore"):
+        moved = np.abs(known.astype(np.float32) - known).max()
+        spread = known.std()
+    if np.isinf(moved) or (spread > 0 and moved > MOST_MOVED * spread):
+        raise LabelError(
+            f"values to regress on differ in numbers of 32 bits; those of y, from {known.min()} to "
+            f"{known.max()}, are rounded by up to {moved:.2g}; subtract their mean, or rescale them"
+        )
+
+
 # ---- cells of y --------------------------------------------------------------------------------------
 
 
@@ -220,11 +242,25 @@ def _classes_of(known: ndarray) -> ndarray:
             f"{' and '.join(map(repr, examples.values()))}; convert them to one type"
         )
     if kinds == {"number"}:
-        numeric = np.array(known.tolist())
+        numeric = _numbers(known.tolist())
         if numeric.dtype.kind == "f":
             _judge_whole(numeric)
         return numeric
     return known.astype(bool) if kinds == {"boolean"} else known
+
+
+def _numbers(known: list[Any]) -> ndarray:
+    """Numbers in one dtype that holds whole ones as they are."""
+    numeric = np.array(known)
+    if numeric.dtype.kind in "iu" or not all(isinstance(value, int | np.integer) for value in known):
+        return numeric
+    try:
+        return np.array([int(value) for value in known], dtype=np.uint64)
+    except OverflowError:
+        largest = max(known, key=abs)
+        raise LabelError(
+            f"classes that are whole numbers fit into 64 bits; y holds {largest}; write them as texts"
+        ) from None
 
 
 def _kind(value: Any) -> str:

@@ -351,10 +351,25 @@ def _marks(labels: np.ndarray, kind: Kind) -> np.ndarray:
     return positive[:, positive.any(axis=0)]
 
 
+def group_codes(groups: Any, n: int) -> np.ndarray:
+    """(n,) int64: the number of each row's group, in the order of their names.
+
+    Raises:
+        DataError: another shape, or a row without a group.
+    """
+    return pd.factorize(_column(groups, n), sort=True)[0].astype(np.int64)
+
+
 def _column(values: Any, n: int) -> np.ndarray:
-    column = np.asarray(values)
+    # a list that holds both texts and NaN would become an array of texts
+    column = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
     if column.shape != (n,):
         raise DataError(f"groups needs one value a row, ({n},); shape {column.shape} came; pass a 1-D array.")
+    for i in np.flatnonzero(pd.isna(column))[:1]:
+        raise DataError(
+            f"each row has a group; that of row {i} is {column[i]!r}; name it, or give each row that may be "
+            "anybody's a group of its own"
+        )
     return column
 
 

@@ -12,7 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from polymodal.batch import TaskKind
 from polymodal.data import door
-from polymodal.data.labels import Labels, known_classes, read_classes, read_label_sets, read_values
+from polymodal.data.labels import (
+    Labels,
+    known_classes,
+    read_classes,
+    read_label_sets,
+    read_values,
+    refuse_coarse,
+)
 from polymodal.estimators.calibrated import CalibratedClassifier, CalibratedRegressor
 from polymodal.estimators.shell import MethodEstimator
 from polymodal.estimators.shown import Shown
@@ -204,7 +211,9 @@ class MethodRegressor(Shown, RegressorMixin, CalibratedRegressor, MethodEstimato
         return self.settings or {}
 
     def _read_labels(self, y: Any, n: int) -> Labels:
-        return read_values(y, n)
+        labels = read_values(y, n)
+        refuse_coarse(labels.values)
+        return labels
 
     def _labels_like(self, y: Any, n: int, kind: TaskKind, classes: np.ndarray | None) -> Labels:
         del kind, classes

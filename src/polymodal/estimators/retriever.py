@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from polymodal import methods, retrieval, training
-from polymodal.data import door
+from polymodal.data import door, splits
 from polymodal.data.labels import Labels, known_classes, read_classes
 from polymodal.data.preprocessing import Preprocessor
 from polymodal.data.unreadable import said_once
@@ -62,6 +62,7 @@ class Retriever(TrainedEstimator):
         with said_once():
             encoders, table = self._encode(door.read(X, schema, fitting=True))
         pairs = judged_pairs(table.presence, tuple(schema))
+        groups = None if groups is None else splits.group_codes(groups, table.n_rows)
         labels = self._read_labels(y, table.n_rows)
         preprocessor = Preprocessor().fit(table)
         everything = to_batch(preprocessor.transform(table), labels)
@@ -74,7 +75,7 @@ class Retriever(TrainedEstimator):
             self.history_ = method.learn(
                 everything,
                 seed=seed,
-                groups=None if groups is None else np.asarray(groups),
+                groups=groups,
                 verbose=self.verbose,
             )
             rule = self.history_[-1]["rule"]
@@ -94,6 +95,7 @@ class Retriever(TrainedEstimator):
         self.stopping_rule_ = rule
         self.floors_ = {}
         self._keep(method, encoders, preprocessor, schema, labels, X)
+        self.__dict__.pop("collection_", None)  # embedded by an earlier fit
         return self
 
     def _read_labels(self, y: Any, n: int) -> Labels:
@@ -102,14 +104,14 @@ class Retriever(TrainedEstimator):
         return replace(read_classes(y, n, self.missing_label), kind="retrieval")
 
     def _validation_rows(
-        self, pairs: np.ndarray, seed: int, groups: Any
+        self, pairs: np.ndarray, seed: int, groups: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """Rows held out, rows to learn from, and the rule in words."""
         everything, none = np.arange(len(pairs)), np.empty(0, dtype=np.int64)
         if self.validation_fraction == 0:
             return none, everything, "fixed epochs: validation_fraction is 0"
         random = np.random.default_rng(seed)
-        names = everything if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        names = everything if groups is None else groups
         drawn = random.permutation(names.max() + 1)
         chosen = drawn[: round(self.validation_fraction * len(drawn))]
         mine = np.isin(names, chosen)

@@ -109,7 +109,7 @@ def classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
     """Classes with their type; None for a regressor."""
     if classes is None:
         return None
-    kind = "str" if classes.dtype.kind in "OUS" else classes.dtype.str
+    kind = "str" if classes.dtype == object else classes.dtype.str
     return {"dtype": kind, "values": [str(c) if kind == "str" else c.item() for c in classes]}
 
 

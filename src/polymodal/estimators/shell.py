@@ -174,6 +174,8 @@ class TrainedEstimator(BaseEstimator):
         self.n_iter_ = len(self.history_)
         self.labelled_fraction_ = round(float(labels.labelled.mean()), 4)
         self.classes_ = labels.classes
+        for name in ("feature_names_in_", "n_features_in_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         if not isinstance(X, Mapping | door.Table):
@@ -294,6 +296,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             encoders, table = self._encode(table)
         preprocessor = Preprocessor().fit(table)
         inputs = preprocessor.transform(table)
+        groups = None if groups is None else splits.group_codes(groups, table.n_rows)
         monitor = None if y_monitor is None else self._monitor(y_monitor, labels)
 
         held: Batch | None = None
@@ -315,9 +318,8 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             torch.manual_seed(seed)
             method = self._new_method(sources, labels)
         if method.learns_alone:
-            own_groups = None if groups is None else np.asarray(groups)
             self.history_ = method.learn(
-                everything, seed=seed, groups=own_groups, monitor=monitor, verbose=self.verbose
+                everything, seed=seed, groups=groups, monitor=monitor, verbose=self.verbose
             )
             rule = self.history_[-1]["rule"]
             method.to(device).eval()
@@ -364,7 +366,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         return {name: floor.fit(X, y) for name, floor in floors.items()}
 
     def _validation_rows(
-        self, labels: Labels, seed: int, groups: Any, *, given: bool
+        self, labels: Labels, seed: int, groups: np.ndarray | None, *, given: bool
     ) -> tuple[np.ndarray, str]:
         """Rows held out for early stopping, and the rule that chose them, in words."""
         none = np.empty(0, dtype=np.int64)
@@ -383,7 +385,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             self.validation_fraction,
             seed,
             kind=labels.kind,
-            groups=None if groups is None else np.asarray(groups),
+            groups=groups,
         )
         if 0 < len(rows) < MIN_VALIDATION_ROWS:
             return none, (
@@ -566,11 +568,10 @@ def refuse_what_only_the_loop_reads(estimator: BaseEstimator, validation: Any, r
         )
 
 
-def _with_their_groups(rows: np.ndarray, groups: Any) -> np.ndarray:
+def _with_their_groups(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """The rows and all others of their groups, unlabelled ones too."""
     if groups is None or len(rows) == 0:
         return rows
-    groups = np.asarray(groups)
     return np.flatnonzero(np.isin(groups, groups[rows]))
 
 

@@ -142,7 +142,8 @@ def by_chance(presence: np.ndarray, target: np.ndarray, random: np.random.Genera
     if not bits.size:
         return 1.0
     bits /= bits.std(axis=0)
-    known = np.nan_to_num(target - np.nanmean(target, axis=0))
+    n_known = np.maximum((~np.isnan(target)).sum(axis=0), 1)  # no row may know a label
+    known = np.nan_to_num(target - np.nansum(target, axis=0) / n_known)
     known = known[:, known.any(axis=0)] / known[:, known.any(axis=0)].std(axis=0)
     shuffled = [known, *(random.permutation(known) for _ in range(N_SHUFFLES))]
     strength = np.array([np.square(bits.T @ labels).sum() for labels in shuffled])
