@@ -306,6 +306,14 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
+    ("value", "read"),
+    [("False", False), ("true", True), ("None", None), ("0.5", 0.5), ("[1, 2]", [1, 2]), ("l2", "l2")],
+)
+def test_settings_are_read_as_json_or_as_options_shows_them(value, read):
+    assert asked.settings_of([f"name={value}"]) == {"name": read}
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["fit"], "fit needs table"),
@@ -330,6 +338,8 @@ def test_demo_writes_a_model_figures_and_a_curve(command, tmp_path, monkeypatch)
             ["fit", "ROWS", "--target", "label", "--out", "m", "--tabular", "v=a", "--vector", "v=b"],
             "rename one",
         ),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--set", "joint=no"], "got 'no'"),
+        (["fit", "ROWS", "--target", "label", "--out", "m", "--seed", "-1"], "-1 came; take 0"),
         (["fit", "--config", "no.toml"], "no.toml"),
         (["predict", "nowhere", "ROWS", "--out", "p.csv"], "nowhere"),
         (["info", "nowhere"], "nowhere"),

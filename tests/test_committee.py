@@ -868,3 +868,5 @@ def test_settings_of_the_training_loop_are_refused(more):
 def test_settings_are_judged():
     with pytest.raises(ConfigError, match="n_trees must be a whole number from 1 up; got 0"):
         CommitteeConfig(n_trees=0)
+    with pytest.raises(ConfigError, match="joint is True or False; got 'no'"):
+        CommitteeConfig(joint="no")

@@ -458,6 +458,10 @@ def test_constructor_defaults_are_those_of_the_configs(cls, config, others):
         ({"validation_fraction": 1.5}, "validation_fraction is a share"),
         ({"max_epochs": 0}, "max_epochs"),
         ({"device": "tpu"}, "tpu"),
+        (
+            {"random_state": -1},
+            "random_state is a whole number from 0 up.*; -1 came; take 0",
+        ),
         ({"loss_weights": {"recon": 1.0}}, "recon"),
     ],
 )

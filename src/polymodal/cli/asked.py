@@ -55,14 +55,17 @@ def columns_of(kind: str, flags: Iterable[str] | None) -> dict[str, list[str]]:
 
 
 def settings_of(flags: Iterable[str] | None, option: str = "set") -> dict[str, Any]:
-    """``NAME=VALUE`` as {name: value}; a value is read as JSON where it is JSON, and as text where not."""
+    """``NAME=VALUE`` as {name: value}; a value is read as JSON where it is JSON, and as text where not.
+
+    Python's True, False and None, as ``polymodal options`` shows them, are JSON's.
+    """
     found = {}
     for flag in flags or ():
         name, equals, value = flag.partition("=")
         if not equals:
             raise ConfigError(f"a setting is NAME=VALUE; {flag!r} came; write --{option} {flag}=VALUE")
         try:
-            found[name] = json.loads(value)
+            found[name] = json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
         except ValueError:
             found[name] = value
     return found

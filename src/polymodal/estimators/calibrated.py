@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from polymodal.acquisition import Acquisition
@@ -26,6 +25,7 @@ from polymodal.calibration import Temperatures, calibrated, fit_temperatures
 from polymodal.conformal import Conformal, fit_conformal
 from polymodal.data import door
 from polymodal.errors import CalibrationWarning, ConfigError
+from polymodal.estimators.settings import seed_of
 from polymodal.estimators.subsets import subset_predictions
 from polymodal.estimators.worth import acquisition_table, learn_acquisition, shapley_rows
 
@@ -146,7 +146,7 @@ class Calibrated(Shell):
         """
         check_is_fitted(self)
         labels = self._evaluation_labels(y, door.n_rows(X))
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = seed_of(self.random_state)
         rows = np.random.default_rng(seed).permutation(np.flatnonzero(labels.labelled))
         X = self.encoded(door.take(X, rows))
         predict, presence = subset_predictions(self, X)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from polymodal import methods, retrieval, training
@@ -18,7 +17,7 @@ from polymodal.data.labels import Labels, known_classes, read_classes
 from polymodal.data.preprocessing import Preprocessor
 from polymodal.data.unreadable import said_once
 from polymodal.errors import ConfigError, DataError
-from polymodal.estimators.settings import settings_of
+from polymodal.estimators.settings import seed_of, settings_of
 from polymodal.estimators.shell import (
     MIN_VALIDATION_ROWS,
     TrainedEstimator,
@@ -57,7 +56,7 @@ class Retriever(TrainedEstimator):
             ConfigError: a setting is unknown or out of range.
         """
         settings = self._judged_settings()
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = seed_of(self.random_state)
         schema = door.bind(X, self.modalities)
         with said_once():
             encoders, table = self._encode(door.read(X, schema, fitting=True))

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from polymodal import methods, prediction, training
@@ -30,6 +29,7 @@ from polymodal.encoders.table import Encoders
 from polymodal.encoders.top import Top
 from polymodal.errors import ConfigError, LabelError, PresenceWarning
 from polymodal.estimators import saving
+from polymodal.estimators.settings import seed_of
 from polymodal.estimators.subsets import subset_table
 from polymodal.evaluation import Predict, Subset
 from polymodal.methods.base import Method
@@ -288,7 +288,7 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
             ConfigError: a setting is unknown or out of range.
         """
         settings = self._judged_settings()
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = seed_of(self.random_state)
         schema = door.bind(X, self.modalities)
         with said_once():
             table = door.read(X, schema, fitting=True)

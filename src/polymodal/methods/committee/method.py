@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from polymodal.batch import Batch, Input, Output, Task
 from polymodal.blocks import blank, last_step, masked_mean, step_mask
+from polymodal.errors import ConfigError
 from polymodal.methods.base import Method, judge_number
 from polymodal.methods.committee import generations
 from polymodal.methods.committee.evidence import Evidence
@@ -58,6 +59,8 @@ class CommitteeConfig:
         judge_number(self, "n_trees", least=1, whole=True)
         judge_number(self, "n_trees_judged", least=1, whole=True)
         judge_number(self, "n_generations", least=0, whole=True)
+        if not isinstance(self.joint, bool):
+            raise ConfigError(f"joint is True or False; got {self.joint!r}; leave it out for the default")
 
 
 WEIGHTS = tuple(field.name for field in fields(Weights))
