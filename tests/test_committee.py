@@ -214,6 +214,31 @@ def test_boosted_trees_as_tensors_say_what_scikit_learns_do(n_classes, n_met):
         np.testing.assert_allclose(raw.softmax(dim=1), twin.predict(rows), atol=1e-5)
 
 
+def test_the_last_bit_of_a_value_that_was_met_does_not_decide():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 4)).astype(np.float32)  # more values than bins
+    twin = boost(x, np.eye(2)[(x[:, 0] + x[:, 2] > 0).astype(int)], np.ones(400), seed=0)
+    for direction in (-np.inf, np.inf):
+        moved = np.nextafter(x, np.float32(direction))
+        np.testing.assert_array_equal(twin.predict(moved), twin.predict(x))
+    own = Forest(4, 2)
+    own.take(twin)
+    assert torch.equal(own(torch.from_numpy(np.nextafter(x, np.float32(np.inf)))), own(torch.from_numpy(x)))
+
+
+def test_thresholds_are_moved_to_where_training_rows_do_not_see_it(monkeypatch):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 4)).astype(np.float32)
+    x[random.random((400, 4)) < 0.2] = np.nan
+    task = (x, np.eye(2)[(np.nan_to_num(x[:, 0]) > 0).astype(int)], np.ones(400))
+    moved = boost(*task, seed=0)
+    monkeypatch.setattr(boosting, "_put_between", lambda *_: None)
+    as_made = boost(*task, seed=0)
+    np.testing.assert_array_equal(moved.predict(x), as_made.predict(x))
+    new = random.normal(size=(400, 4)).astype(np.float32)
+    assert (moved.predict(new) != as_made.predict(new)).any()
+
+
 def test_boosted_trees_repeat_their_bits_and_are_saved():
     (first, x), (second, _) = boosted_trees(), boosted_trees()
     own, twin, loaded = (Forest(7, 3) for _ in range(3))
