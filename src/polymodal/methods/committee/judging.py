@@ -33,7 +33,7 @@ from polymodal.methods.committee.teams import (
     tells_of,
 )
 
-WORTH_A_PASS, WORTH_BOOSTING = 0.03, 0.01
+WORTH_A_PASS, WORTH_BOOSTING = 0.03, 0.005
 """Part of the held-out loss that a joint member must take away: a forest, and boosted trees."""
 MOST_BOOSTED = 500
 """Classes times columns for which boosted trees are tried: what they cost goes with both."""
