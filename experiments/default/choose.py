@@ -6,8 +6,8 @@
 
 70 % of the training rows are learnt from, the other 30 % (other subjects, where test rows
 are) are scored.
-Prints a line a run: the metric's (the data set's primary one) mean over combinations, the worst one, all
-together, and processor seconds; `--out` appends the same as lines of JSON.
+Prints a line a run: the metric's (the data set's primary one) mean over combinations and the rows as they
+came, the worst one, all together, and processor seconds; `--out` appends the same as lines of JSON.
 """
 
 from __future__ import annotations
