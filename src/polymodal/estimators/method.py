@@ -51,7 +51,7 @@ class MethodClassifier(Shown, ClassifierMixin, CalibratedClassifier, MethodEstim
         verbose: show progress.
 
     Attributes:
-        classes_: (C,) class labels (multi-label: column numbers).
+        classes_: (C,) class labels (multi-label: names of y's columns, or their numbers).
         modalities_: the modalities with their columns.
         history_: one dict an epoch; ``stopping_rule_`` says how its length was decided.
         labelled_fraction_: share of the training rows that had a label.

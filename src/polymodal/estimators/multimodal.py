@@ -28,7 +28,7 @@ class MultimodalClassifier(MethodClassifier):
         verbose: show progress.
 
     Attributes:
-        classes_: (C,) class labels (multi-label: column numbers).
+        classes_: (C,) class labels (multi-label: names of y's columns, or their numbers).
         modalities_: the modalities with their columns.
         history_: one dict a generation; ``stopping_rule_`` says which was kept and why.
         labelled_fraction_: share of the training rows that had a label.
