@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from polymodal import Image, RobultClassifier, Text
+from polymodal import Image, MultimodalClassifier, Text
 
 folder, things = Path(sys.argv[1]), {}
 for path in sorted(folder.glob("*/*")):
@@ -26,7 +26,7 @@ labelled = table["label"].notna()
 train, test = train_test_split(table[labelled], stratify=table["label"][labelled], random_state=0)
 train = pd.concat([train, table[~labelled]])
 
-model = RobultClassifier({"photo": Image(on_corrupt="absent"), "note": Text()}, max_epochs=30, random_state=0)
+model = MultimodalClassifier({"photo": Image(on_corrupt="absent"), "note": Text()}, random_state=0)
 model.fit(train, train["label"])
 report = model.subset_report(test, test["label"], metrics=["accuracy"])
 print(report.pivot_table("value", "subset", "method").round(2))  # photo, note, both; beside two floors
