@@ -1,5 +1,8 @@
 """Blocks against dull twins, and the property all of them keep: what is absent is never read."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -329,6 +332,40 @@ def test_branches_read_only_what_is_present(inputs, sequence):
 # ---- fusion --------------------------------------------------------------------------------------
 
 
+def twin_transformer(transformer, x, context=None):
+    """Pre-norm layers over one row's valid tokens alone (N, d), head by head: no mask is needed."""
+    for layer in transformer.layers:
+        d = x.shape[1] // layer.n_heads
+        weight, bias = layer.project_in.weight, layer.project_in.bias
+        query = layer.norm_attention(x) @ weight[: x.shape[1]].T + bias[: x.shape[1]]
+        read = layer.norm_attention(x if context is None else context)
+        key, value = (read @ weight[x.shape[1] :].T + bias[x.shape[1] :]).chunk(2, dim=1)
+        heads = []
+        for h in range(layer.n_heads):
+            own = slice(h * d, (h + 1) * d)
+            shares = (query[:, own] @ key[:, own].T / math.sqrt(d)).exp()
+            heads.append(shares / shares.sum(1, keepdim=True) @ value[:, own])
+        x = x + layer.project_out(torch.cat(heads, dim=1))
+        wide, _, narrow = layer.feed_forward
+        x = x + narrow(wide(layer.norm_forward(x)).clamp(min=0))
+    return transformer.norm(x)
+
+
+@torch.no_grad()
+def test_set_fusion_is_that_of_loops():
+    fusion, tokens = blocks.SetFusion(3, 8, n_layers=2).double().eval(), torch.randn(5, 3, 8).double()
+    fusion.identity.data.normal_()
+    presence = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 1, 1], [0, 0, 0]]).bool()
+    found = fusion(tokens, presence)
+    for row in range(4):
+        present = presence[row].nonzero().flatten().tolist()
+        narrow = torch.stack([fusion.narrow(tokens[row, i]) + fusion.identity[i] for i in present])
+        attended = twin_transformer(fusion.transformer, narrow).mean(0)
+        expected = sum(tokens[row, i] for i in present) / len(present) + fusion.widen(attended)
+        torch.testing.assert_close(found[row], expected)
+    assert not found[4].any()
+
+
 def test_set_fusion_reads_present_tokens_alone():
     fusion, tokens = blocks.SetFusion(3, 8).eval(), torch.randn(4, 3, 8)
     presence = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]]).bool()
@@ -340,6 +377,43 @@ def test_set_fusion_reads_present_tokens_alone():
 
 
 CROSSED = (Input("a", "series", 3), Input("b", "series", 2), Input("c", "series", 4))
+
+
+def twin_steps(fusion, i, values):
+    """A 1x1 convolution of one row's valid steps (T, D), at the scale of its positions, and these."""
+    d = 6
+    rates = [10_000.0 ** (-k / d) for k in range(0, d, 2)]
+    places = [[f(t * rate) for f in (math.sin, math.cos) for rate in rates] for t in range(len(values))]
+    return math.sqrt(d) * values @ fusion.convolutions[i].weight.T + torch.tensor(places).double()
+
+
+@torch.no_grad()
+def test_cross_modal_fusion_is_that_of_loops():
+    fusion = blocks.CrossModalFusion(CROSSED, 6, 2, 2, 8, 0.0).double().eval()
+    batch = random_batch(CROSSED, TASKS["multiclass"])
+    batch = replace(batch, values={name: value.double() for name, value in batch.values.items()})
+    found = fusion(batch)
+    for row in range(12):
+        present = batch.presence[row].nonzero().flatten().tolist()
+        steps = {}
+        for i in present:
+            name = batch.names[i]
+            steps[i] = twin_steps(fusion, i, batch.values[name][row, : batch.lengths[name][row]])
+        ends = []
+        for i in range(3):
+            if i not in present:
+                ends.append(torch.zeros(12).double())
+                continue
+            others = zip([j for j in range(3) if j != i], fusion.crossings[i], strict=True)
+            read = [
+                twin_transformer(crossing, steps[i], steps[j]) if j in steps else torch.zeros_like(steps[i])
+                for j, crossing in others
+            ]
+            ends.append(twin_transformer(fusion.memories[i], torch.cat(read, dim=1))[-1])
+        last = torch.cat(ends)
+        hidden = fusion.residual.first(last).clamp(min=0)
+        torch.testing.assert_close(found[row], fusion.project(last + fusion.residual.second(hidden)))
+    assert len(batch.presence.unique(dim=0)) > 3
 
 
 def test_cross_modal_fusion_reads_present_series_alone():

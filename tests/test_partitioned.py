@@ -566,6 +566,14 @@ def test_shapes_of_the_block():
     assert fusion()({"text": torch.randn(6, 5)}).features.shape == (6, 32)
 
 
+def test_by_default_the_block_trains_on_the_values_of_prediction():
+    block, given = fusion().train(), encoded()
+    found, soft = block(given).features, block(given, hardness=0.0).features
+    expected = block.eval()(given).features
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert (soft - expected).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_padding_and_absent_bytes_are_never_read(training):
     block, given = fusion().train(training), encoded()

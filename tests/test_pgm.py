@@ -340,12 +340,18 @@ def twin_votes(method_: PgM, row: int, latents: dict, present: list[int]) -> lis
             for score, (j, x) in zip(scores, features, strict=True)
         )
         return [(1.0, linear(head.network, fused))]
+    if method_.config.fusion == "attention":
+        features = torch.zeros(6, uni.shape[1])
+        for j, x in [(i, uni[i]) for i in present] + [(i + 3, paired[i]) for i in present]:
+            features[j] = x @ head.project.weight[j] + head.project.bias[j, 0]
+        fused = head.fusion(features.unsqueeze(0), there.bool().repeat(1, 2))[0]
+        return [(1.0, linear(head.network, fused))]
     votes = [(0.5 / len(present), uni[i] @ head.uni.weight[i] + head.uni.bias[i, 0]) for i in present]
     early = linear(head.paired, torch.cat([*paired, there]))
     return [*votes, (0.5, early)]
 
 
-@pytest.mark.parametrize("fusion", ["concat", "gated", "partitioned"])
+@pytest.mark.parametrize("fusion", HEADS)
 @pytest.mark.parametrize("kind", TASKS)
 @torch.no_grad()
 def test_a_prediction_is_the_weighted_mean_of_votes(fusion, kind):

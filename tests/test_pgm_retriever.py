@@ -175,6 +175,67 @@ def test_any_batch_has_finite_losses_with_a_gradient(n_rows, n_classes):
         assert all(torch.isfinite(p.grad).all() for p in trained.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_each_term_is_that_of_loops_times_its_weight(same):
+    weights = {"alpha": 0.5, "pair_weight": 2.0, "class_weight": 3.0}
+    trained = method(temperature=0.4, class_temperature=0.2, same_class=same, **weights).eval()
+    rows = batch(20)
+    output = trained(rows)
+    found, latents = (
+        trained.losses(rows, output, FINETUNE),
+        {k: v.detach() for k, v in output.latents.items()},
+    )
+    features = np.concatenate([latents["uni"].numpy(), latents["paired"].numpy()], axis=2).astype(float)
+    weight, bias = (p.detach().double().numpy() for p in (trained.project.weight, trained.project.bias))
+    scores, crossed, errors, pairs = trained.classifier, [], [], []
+    space = np.stack([features[:, i] @ weight[i] + bias[i] for i in range(3)], axis=1)
+    for row, i in rows.presence.nonzero().tolist():
+        errors.append(np.mean((latents["rebuilt"][row, i] - latents["representation"][row, i]).numpy() ** 2))
+        if rows.labelled[row]:
+            place = torch.from_numpy(space[row, i] / np.linalg.norm(space[row, i])).float()
+            logits = (scores(place) / 0.2).detach().double()
+            crossed.append(-float(logits.log_softmax(0)[rows.y[row]]))
+    for i, j in ((1, 0), (2, 0), (2, 1)):
+        both = [r for r in range(20) if rows.presence[r, i] and rows.presence[r, j]]
+        positives = np.array(
+            [
+                [
+                    a == b or (same and bool(rows.labelled[a] & rows.labelled[b] & (rows.y[a] == rows.y[b])))
+                    for b in both
+                ]
+                for a in both
+            ]
+        )
+        pairs.append(dull_info_nce(space[both, i], space[both, j], 0.4, positives))
+    assert float(found["reconstruction"].detach()) == pytest.approx(0.5 * np.mean(errors), rel=1e-5)
+    assert float(found["pairs"].detach()) == pytest.approx(2 * np.mean(pairs), rel=1e-5)
+    assert float(found["classes"].detach()) == pytest.approx(3 * np.mean(crossed), rel=1e-5)
+    first = trained.losses(rows, output, Step("pretrain", 0, 0.0))["reconstruction"]
+    assert float(first.detach()) == pytest.approx(np.mean(errors), rel=1e-5), (
+        "alpha is a weight beside others"
+    )
+
+
+def test_representations_have_one_scale():
+    rows = batch()
+    present = method().eval()(rows).latents["representation"][rows.presence]
+    assert_close(present.mean(1), torch.zeros(len(present)), atol=1e-5, rtol=0)
+    assert_close(present.var(1, unbiased=False), torch.ones(len(present)), atol=1e-2, rtol=0)
+
+
+def test_gates_harden_over_the_second_stage_and_in_training_alone():
+    rows, trained = batch(), method()
+    for stage, progress, expected in (("pretrain", 0.9, 0.0), ("finetune", 0.0, 0.0), ("finetune", 0.9, 0.9)):
+        trained.begin_epoch(Step(stage, 0, progress))
+        assert trained.hardness == expected
+    for learning in (True, False):
+        found = []
+        for progress in (0.0, 0.9):
+            trained.begin_epoch(Step("finetune", 0, progress))
+            found.append(trained.train(learning)(rows).latents["contrast"])
+        assert torch.equal(*found) != learning
+
+
 def test_a_row_of_one_modality_stands_in_no_pair():
     """It changes the reconstruction and the classes, and nothing of the contrast."""
     rows, trained = batch(), method(alpha=0.5).eval()

@@ -93,13 +93,13 @@ def test_each_branch_gets_its_gradient_from_every_loss_meant_for_it():
 
 
 @torch.no_grad()
-def contrast_by_loops(method, batch, weight):
-    """(L_lb, L_ulb), mean over the modalities, in float64; ``weight`` maps a distance to its weight."""
+def contrast_by_loops(method, batch, weights):
+    """(L_lb, L_ulb), mean over the modalities, in float64; ``weights[i]`` maps a distance to its weight."""
     output = method(batch)
     s_all = method.synergy(batch, output.latents["hidden"]).double()
-    guess = output.prediction.argmax(1)
-    classes = [
-        int(y) if known else int(g) for y, known, g in zip(batch.y, batch.labelled, guess, strict=True)
+    labels = [
+        label_by_hand(method, known, y, guess)
+        for known, y, guess in zip(batch.labelled.tolist(), batch.y, output.prediction, strict=True)
     ]
     parts = []
     for i in range(len(method.inputs)):
@@ -107,11 +107,21 @@ def contrast_by_loops(method, batch, weight):
         s = {a: s_all[a] / s_all[a].norm() for a in rows}
         z = {a: output.latents["redundant"][a, i].double() for a in rows}
         z = {a: v / v.norm() for a, v in z.items()}
-        parts.append(parts_by_loops(rows, s, z, classes, batch.labelled, weight, method.config.temperature))
+        temperature = method.config.temperature
+        parts.append(parts_by_loops(rows, s, z, labels, batch.labelled, weights[i], temperature))
     return [sum(part[k] for part in parts) / len(parts) for k in (0, 1)]
 
 
-def parts_by_loops(rows, s, z, classes, labelled, weight, temperature):
+def label_by_hand(method, known, y, guess):
+    """The set of classes of a row: its label where labelled, else what the fused prediction says."""
+    if method.task.kind == "multilabel":
+        return {c for c in range(4) if (y[c] if known and not y[c].isnan() else guess[c]) >= 0.5}
+    if method.task.kind == "multiclass":
+        return {int(y) if known else int(guess.argmax())}
+    return {sum(float(y if known else guess[0]) > edge for edge in method.bin_edges.tolist())}
+
+
+def parts_by_loops(rows, s, z, labels, labelled, weight, temperature):
     totals = {"labelled": [], "unlabelled": []}
     for a in rows:
         norm = math.log(sum(math.exp(float(s[a] @ z[b]) / temperature) for b in rows))
@@ -120,9 +130,11 @@ def parts_by_loops(rows, s, z, classes, labelled, weight, temperature):
             pairs = {}
             for b in rows:
                 both = bool(labelled[a] and labelled[b])
-                if classes[a] != classes[b] or both != (part == "labelled"):
+                if both != (part == "labelled"):
                     continue
-                pairs[b] = 1.0 if both or a == b else weight(math.sqrt(max(0.0, 2 - 2 * float(s[a] @ z[b]))))
+                alike = len(labels[a] & labels[b]) / max(1, len(labels[a] | labels[b]))
+                distance = math.sqrt(max(0.0, 2 - 2 * float(s[a] @ z[b])))
+                pairs[b] = 1.0 if a == b else alike * (1.0 if both else weight(distance))
             mass = sum(pairs.values())
             if mass > 0:
                 found.append((min(1.0, mass), -sum(w * log_p[b] for b, w in pairs.items()) / mass))
@@ -132,25 +144,30 @@ def parts_by_loops(rows, s, z, classes, labelled, weight, temperature):
     ]
 
 
-def double_example(**settings):
-    method, batch = example(n_rows=10, **settings)
+def double_example(kind="multiclass", n_rows=10, **settings):
+    """In double precision; every modality has a reference of its own, and pseudo-labels differ."""
+    method, batch = example(kind, n_rows=n_rows, **settings)
     method = method.double().eval()
+    method.classifier.weight.data *= 10
     values = {name: value.double() for name, value in batch.values.items()}
     batch = replace(batch, values=values)
-    method.reference[:, :50] = torch.rand(3, 50, dtype=torch.float64) * 0.5 + 0.3
+    method.reference[:, :50] = torch.rand(3, 50, dtype=torch.float64) * torch.tensor([[0.5], [1.0], [1.5]])
     return method, batch
 
 
+def gaussian_of(distances):
+    mean, variance = float(distances.mean()), float(distances.var(unbiased=False))
+    return lambda d: math.exp(-((d - mean) ** 2) / (2 * variance))
+
+
+@pytest.mark.parametrize("kind", TASKS)
 @pytest.mark.parametrize("weighting", ["rbf", "none", "l1"])
-def test_the_contrast_equals_loops(weighting):
-    method, batch = double_example(weighting=weighting)
-    method.reference[1:] = method.reference[:1]
-    known = method.reference[0, :50]
-    mean, variance = float(known.mean()), float(known.var(unbiased=False))
+def test_the_contrast_equals_loops(weighting, kind):
+    method, batch = double_example(kind, n_rows=16, weighting=weighting, temperature=0.4)
     weights = {
-        "rbf": lambda d: math.exp(-((d - mean) ** 2) / (2 * variance)),
-        "none": lambda d: 0.0,
-        "l1": lambda d: 1 - d / 2,
+        "rbf": [gaussian_of(distances[:50]) for distances in method.reference],
+        "none": [lambda d: 0.0] * 3,
+        "l1": [lambda d: 1 - d / 2] * 3,
     }
     expected = contrast_by_loops(method, batch, weights[weighting])
     losses = all_losses(method, batch)
@@ -218,6 +235,16 @@ def test_label_sets_fill_masked_entries_from_the_prediction():
     )
     _, sets = method.classes(batch, torch.tensor([[0.1, 0.9, 0.6, 0.4]] * 2))
     assert sets.tolist() == [[True, False, True, False], [False, True, True, False]]
+
+
+def test_a_labelled_value_is_its_own_class_and_others_are_the_predicted_one():
+    method, _ = example("regression")
+    method.observe(torch.tensor([0.0, 7.0]))
+    batch = Batch(
+        {}, torch.ones(3, 0).bool(), {}, torch.tensor([0.5, 6.5, 6.5]), torch.tensor([1, 1, 0]).bool()
+    )
+    classes, _ = method.classes(batch, torch.tensor([[3.5], [3.5], [2.5]]))
+    assert classes.tolist() == [0, 6, 2]
 
 
 def test_regression_classes_are_equal_bins_of_the_labelled_range():
