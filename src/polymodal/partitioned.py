@@ -80,7 +80,10 @@ def key_bias(gate: Tensor, *, hard: bool) -> Tensor:
 
 
 class GatedLayer(nn.Module):
-    """Pre-norm attention over gated keys and a feed-forward of twice the width, for G groups of weights."""
+    """Pre-norm attention over gated keys and a feed-forward of twice the width, for G groups of weights.
+
+    NOTE[DIFF 15]: the paper says transformers; their form is ours, with norms without parameters.
+    """
 
     def __init__(self, n_groups: int, d: int, dropout: float = 0.0) -> None:
         super().__init__()

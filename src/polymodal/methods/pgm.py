@@ -356,7 +356,7 @@ class PgM(Method):
         yield Stage("finetune", 1 - share)
 
     def begin_epoch(self, step: Step) -> None:
-        """Gates go from soft to hard over the last stage: at its end training sees what prediction sees.
+        """Gates go from soft to hard over the last stage: its last epoch sees nearly what prediction sees.
 
         NOTE[DIFF 13]: the paper does not say how soft masks become hard ones.
         """

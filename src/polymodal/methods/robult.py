@@ -85,7 +85,10 @@ class RobultConfig:
     dropout: float = 0.0
     """Dropout in the branches."""
     learning_rate: float = 1e-3
-    """Step size of AdamW."""
+    """Step size of AdamW.
+
+    NOTE[DIFF 12]: the optimiser, and the share of labelled rows in a batch, are ours.
+    """
     weight_decay: float = 1e-4
     """Weight decay of AdamW."""
 
