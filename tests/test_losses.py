@@ -454,6 +454,32 @@ def test_reference_distances_are_those_of_labelled_pairs_of_one_class():
     assert by_sets.tolist() == found.tolist()
 
 
+def test_few_reference_distances_are_spread_evenly_over_all_of_them():
+    s, z, classes, labelled = random_batch(20)
+    everything = reference_distances(s, z, classes, labelled, limit=1000).tolist()
+    few = reference_distances(s, z, classes, labelled, limit=4).tolist()
+    assert few == [everything[k * len(everything) // 4] for k in range(4)]
+
+
+def test_reference_distances_come_from_at_most_512_rows_spread_evenly():
+    g = torch.Generator().manual_seed(0)
+    s, z = (torch.randn(1536, 3, generator=g, dtype=torch.float64) for _ in range(2))
+    classes = torch.arange(1536) // 3 % 300  # the rows that are kept, every third, have classes 0 to 299
+    everything = torch.ones(1536, dtype=torch.bool)
+    found = reference_distances(s, z, classes, everything, limit=10_000)
+    kept = slice(0, None, 3)
+    expected = reference_distances(s[kept], z[kept], classes[kept], everything[kept], limit=10_000)
+    assert len(found) == 2 * 212
+    assert torch.equal(found, expected)
+
+
+def test_sets_that_share_half_of_their_labels_are_a_true_pair():
+    s, z = torch.eye(3, dtype=torch.float64), torch.ones(3, 3, dtype=torch.float64)
+    sets = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 1, 1]])  # 1/2, 1/3 and 0
+    found = reference_distances(s, z, None, torch.ones(3, dtype=torch.bool), limit=9, label_sets=sets)
+    assert found.tolist() == pytest.approx([math.sqrt(2 - 2 / math.sqrt(3))] * 2)
+
+
 def test_reference_distances_read_labelled_rows_only():
     s, z, classes, labelled = (x.detach().clone() for x in random_batch(20))
     expected = reference_distances(s, z, classes, labelled, limit=50)

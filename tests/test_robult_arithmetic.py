@@ -13,6 +13,7 @@ from polymodal.batch import Input
 from polymodal.blocks import LinearPerModality, ResidualMLP
 from polymodal.methods.base import Step
 from polymodal.methods.robult import N_REFERENCE_STEP, Robult, RobultConfig
+from polymodal.methods.robult_diagnostics import ridge_r2, summary
 
 SERIES = (Input("text", "series", 4), Input("audio", "series", 3), Input("vision", "series", 2))
 LATE = Step("train", 9, 0.9)
@@ -184,7 +185,6 @@ def true_pair_distances(twin, i):
     """|s_a - z_b| of unit vectors: a and b labelled, of one class, not the same row, with modality i."""
     batch = twin.batch
     rows = [r for r in range(len(batch)) if batch.presence[r, i] and batch.labelled[r]]
-    unit = lambda x: x / np.linalg.norm(x)  # noqa: E731
     return [
         np.linalg.norm(unit(twin.synergy[a]) - unit(twin.redundant[b, i]))
         for a in rows
@@ -226,6 +226,71 @@ def test_one_batch_adds_so_many_distances_and_no_more_before_the_older_ones():
     step = N_REFERENCE_STEP
     assert torch.equal(method.reference[:, step : 2 * step], first[:, :step])
     assert not torch.equal(method.reference[:, :step], first[:, :step])
+
+
+# ---- figures of an epoch -------------------------------------------------------------------------
+
+
+def unit(x):
+    return x / np.linalg.norm(x)
+
+
+def scatter(rows):
+    """Root mean squared distance from the mean."""
+    mean = sum(rows) / len(rows)
+    return math.sqrt(np.mean([((x - mean) ** 2).sum() for x in rows]))
+
+
+def test_the_figures_of_the_spaces_are_those_of_loops():
+    method, batch = example("multiclass", n_rows=80)
+    twin = Twin(method, batch)
+    method, batch = method.float(), replace(batch, values={k: v.float() for k, v in batch.values.items()})
+    found = method.diagnostics(batch, method(batch), None)
+    guess = [int(twin.prediction(row).argmax()) for row in range(80)]
+    known = [int(batch.y[row]) for row in range(80) if batch.labelled[row]]
+    unknown = [row for row in range(80) if not batch.labelled[row] and batch.presence[row].any()]
+    guessed = [guess[row] for row in unknown]
+    assert found["labelled_share"] == pytest.approx(max(known.count(c) for c in range(3)) / len(known))
+    assert found["pseudo_share"] == pytest.approx(max(guessed.count(c) for c in range(3)) / len(guessed))
+    sure = [twin.prediction(row).max() for row in unknown]
+    assert found["confidence"] == pytest.approx(np.mean(sure), rel=1e-4)
+    for i, name in enumerate("abc"):
+        rows = [row for row in range(80) if batch.presence[row, i]]
+        z = {row: unit(twin.redundant[row, i]) for row in rows}
+        apart = [((unit(twin.synergy[row]) - z[row]) ** 2).sum() for row in rows]
+        assert found[f"alignment/{name}"] == pytest.approx(np.mean(apart), rel=1e-3)
+        even = [math.exp(-2 * ((z[a] - z[b]) ** 2).sum()) for a in rows for b in rows if a < b]
+        assert found[f"uniformity/{name}"] == pytest.approx(math.log(np.mean(even)), rel=1e-3)
+        assert found[f"spread/{name}"] == pytest.approx(scatter(list(z.values())), rel=1e-3)
+        u = [twin.unique[row, i] for row in rows]
+        length = np.mean([np.linalg.norm(x) for x in u])
+        assert found[f"unique_norm/{name}"] == pytest.approx(length, rel=1e-3)
+        assert found[f"unique_spread/{name}"] == pytest.approx(scatter(u) / length, rel=1e-3)
+        met = [row for row in rows if len(twin.modalities(row)) > 1]
+        own = np.stack([twin.predicted(twin.logits[row, i]) for row in met])
+        others = np.stack(
+            [
+                np.mean([twin.predicted(twin.logits[row, j]) for j in twin.modalities(row) if j != i], axis=0)
+                for row in met
+            ]
+        )
+        centred = [(x - x.mean(0)).ravel() for x in (own, others)]
+        assert found[f"agreement/{name}"] == pytest.approx(np.corrcoef(centred)[0, 1], abs=1e-3)
+
+
+def test_a_ridge_is_scored_on_rows_that_it_was_not_fitted_on():
+    """As many columns as rows to fit on: exact there, worth nothing on the others."""
+    x, y = torch.randn(40, 20), torch.randn(40, 2)
+    assert ridge_r2(x, y, penalty=1e-9) < 0.1
+
+
+def test_a_series_is_summarised_by_the_mean_of_its_valid_steps():
+    batch = random_batch(SERIES, TASKS["multiclass"])
+    found = summary(batch, "text")
+    for row in range(len(batch)):
+        n = int(batch.lengths["text"][row])
+        expected = sum(batch.values["text"][row, t] for t in range(n)) / n if n else torch.zeros(4)
+        torch.testing.assert_close(found[row], expected)
 
 
 # ---- scores of the branches ----------------------------------------------------------------------
