@@ -670,6 +670,12 @@ def test_with_one_label_a_class_rows_without_one_teach(gaps):
     assert (said_by(last, rows) == y).mean() > (said_by(first, rows) == y).mean() + 0.05
 
 
+def test_the_more_modalities_say_it_the_less_their_teaching_is_sharpened():
+    presence = torch.tensor([[True, False, False], [True, False, True], [True, True, True]])
+    torch.testing.assert_close(generations.sharpened(presence, 2.0), torch.tensor([2.0, 1.5, 4 / 3]))
+    assert (generations.sharpened(presence, 1.0) == 1).all()
+
+
 def test_students_that_nobody_judged_are_shown_less_sure_than_they_were_taught(monkeypatch):
     rows, _ = one_label_a_class(gaps=0.5)
     shown = generations.learn(rows, n_trees=15, n_trees_judged=5, n_generations=2, seed=0)

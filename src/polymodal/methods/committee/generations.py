@@ -90,7 +90,7 @@ def taught_by(
     crossed = None if team.crossing is None else crossed_scores(rows, team, team.free, everything)
     joint = None if team.joint is None else joint_scores(rows, team, team.free, everything)
     z = pool.fused(pool.opinions(scores, presence, weights), presence.unsqueeze(1), weights, crossed, joint)
-    z = z[:, 0] * verdict.sharpening
+    z = z[:, 0] * sharpened(presence, verdict.sharpening).unsqueeze(1)
     z = z if heard is None else heard(z, presence)
     said = to_shares(z, rows.kind).double().numpy()
     if rows.kind == "regression":
@@ -102,6 +102,18 @@ def taught_by(
     odds = np.stack([1 - team.prior, team.prior], axis=1)
     pairs = np.stack([aligned(pairs[:, c], odds[c]) for c in range(said.shape[1])], axis=1)
     return pairs[:, :, 1], 1 - entropy(pairs).mean(axis=1) / math.log(2)
+
+
+def sharpened(presence: torch.Tensor, alone: float) -> torch.Tensor:
+    """(n,): the power that what the pool says of a row is taught to: 1 + (alone - 1) / k for k modalities.
+
+    Several together are surer already, and what they agree on wrongly is taught all the more surely.
+
+    Args:
+        presence: (n, M) bool.
+        alone: power of what a single modality teaches.
+    """
+    return 1 + (alone - 1) / presence.sum(dim=1).clamp(min=1)
 
 
 def aligned(shares: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -223,14 +235,14 @@ def learn(
 
 
 def _as_used(learnt: Learnt, sharpening: float, presence: np.ndarray) -> Learnt:
-    """Students without their teacher's sharpening, and presence heard as far as it was seen.
+    """Students as sure as a few labels can make them, and presence heard as far as it was seen.
 
-    What sharpens teaching makes too sure in use; no decision changes without it. A pool that was judged
-    sharpens nothing, and one that was not has no members but those of a modality.
+    What sharpens teaching makes too sure in use, generation upon generation; no decision changes without it.
+    A pool that was judged sharpens nothing, and one that was not has no members but those of a modality.
 
     Args:
         learnt: as taught.
-        sharpening: power of what taught it.
+        sharpening: power of what a single modality taught it.
         presence: (n, M) bool of the training rows.
     """
     weights = replace(learnt.weights, temper=learnt.weights.temper - math.log(sharpening))

@@ -50,7 +50,8 @@ MIN_OPINIONS = 50
 N_STANDARD_ERRORS = 2.0
 """How far worse something may look that is worth having for other reasons."""
 UNJUDGED_SHARPENING = 2.0
-"""Power of what a teacher says when no held-out label has tempered it: members of a few rows are timid."""
+"""Power of what a modality teaches alone when no held-out label has tempered it: members of a few rows are
+timid. With others beside it they are less so; see :func:`.generations.sharpened`."""
 UNJUDGED_FOREST = -3.0
 """Log weight of a forest of a few rows, which nothing has judged; one taught by a teacher counts in full."""
 
@@ -65,7 +66,7 @@ class Verdict:
             other folds; NaN where nothing was held out.
         errors: (n,) of the judged rows, mean over their combinations: by these generations are compared.
         explained: share of the spread of values that a pool of all modalities explains, in [0, 1].
-        sharpening: power of what its pools teach.
+        sharpening: power of what its pools teach of a row with a single modality.
         heard: what each team makes of presence; None where it is not heard.
         judged: the rows that were held out; None without any.
         fold: (n,) of each of them.
