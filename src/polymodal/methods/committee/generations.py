@@ -110,10 +110,10 @@ def sharpened(presence: torch.Tensor, alone: float) -> torch.Tensor:
     Several together are surer already, and what they agree on wrongly is taught all the more surely.
 
     Args:
-        presence: (n, M) bool.
+        presence: (n, M) bool, one modality of each row at least.
         alone: power of what a single modality teaches.
     """
-    return 1 + (alone - 1) / presence.sum(dim=1).clamp(min=1)
+    return 1 + (alone - 1) / presence.sum(dim=1)
 
 
 def aligned(shares: np.ndarray, prior: np.ndarray) -> np.ndarray:
