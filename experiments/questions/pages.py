@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -488,15 +489,13 @@ def pseudo_cells() -> pd.DataFrame:
             continue
         values = found[cell["dataset"], cell["labels"]]
         taught, alone = (values[name, cell["seed"]] for name in (cell["name"], TAUGHT[cell["name"]]))
-        right = [v for v in record["followed"].get("pseudo_accuracy", []) if v is not None]
-        early = right[min(RAMP, len(right)) - 1 if cell["name"] == "robult" else 0] if right else np.nan
+        right = [v for v in record["followed"]["pseudo_accuracy"] if v is not None]
         lines.append(
             {
                 "method": cell["name"],
                 **{name: cell[name] for name in ("dataset", "labels", "seed")},
-                "first": early,
-                "last": right[-1] if right else np.nan,
-                "best": max(right, default=np.nan),
+                "first": right[RAMP - 1 if cell["name"] == "robult" else 0],
+                "last": right[-1],
                 "alone": alone,
                 "taught": taught,
                 "gain": taught - alone,
@@ -520,7 +519,7 @@ def pseudo_gain() -> Iterator[str]:
                 str(method),
                 shown(figure(part["first"])),
                 shown(figure(part["last"])),
-                with_sign(figure(part["last"] - part["first"])) if part["last"].notna().any() else "-",
+                with_sign(figure(part["last"] - part["first"])),
                 shown(figure(part["alone"])),
                 shown(figure(part["taught"])),
                 with_sign(figure(part["gain"])),
@@ -531,9 +530,12 @@ def pseudo_gain() -> Iterator[str]:
 
 def pseudo_correlation() -> Iterator[str]:
     """Whether the fits with the better pseudo-labels gain more."""
-    header = ["method", "fits", "gain with their accuracy", "by ranks", "within a data set and share"]
-    lines: list[Sequence[str]] = [[*header, "gain with their rise"]]
-    for method, part in pseudo_cells().dropna(subset=["last"]).groupby("method", sort=False):
+    header = ["method", "labels", "fits", "gain with their accuracy", "by ranks"]
+    lines: list[Sequence[str]] = [[*header, "within a data set and share", "gain with their rise"]]
+    table = pseudo_cells()
+    for method, words in product(TAUGHT, ("1 and 5 %", "5 %")):
+        chosen = (table["method"] == method) & ((words != "5 %") | (table["labels"] == 0.05))
+        part = table[chosen]
         own = part.groupby(["dataset", "labels"])[["last", "gain"]]
         centred = part[["last", "gain"]] - own.transform("mean")
         ranks = float(spearmanr(part["last"], part["gain"]).statistic)
@@ -543,7 +545,7 @@ def pseudo_correlation() -> Iterator[str]:
             centred["last"].corr(centred["gain"]),
             (part["last"] - part["first"]).corr(part["gain"]),
         ]
-        lines.append([str(method), str(len(part)), *(f"{number:+.2f}" for number in numbers)])
+        lines.append([method, words, str(len(part)), *(f"{number:+.2f}" for number in numbers)])
     yield from markdown(lines)
 
 
@@ -566,7 +568,7 @@ def draw_pseudo(axes: Sequence[Axes]) -> None:
         ax.set_ylim(0, 1)
         ax.grid(alpha=0.3)
         if method == "committee":
-            ax.set_xticks(range(1, 5))
+            ax.set_xticks(range(1, 7))
     axes[1].legend(frameon=False, fontsize=8, loc="lower right")
 
 
