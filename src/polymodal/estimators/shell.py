@@ -32,6 +32,7 @@ from polymodal.estimators import saving
 from polymodal.estimators.settings import seed_of
 from polymodal.estimators.subsets import subset_table
 from polymodal.evaluation import Predict, Subset
+from polymodal.methods import contract
 from polymodal.methods.base import Method
 from polymodal.methods.floors import FLOORS, Floor
 from polymodal.progress import progress
@@ -317,6 +318,8 @@ class MethodEstimator(TransformerMixin, TrainedEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             method = self._new_method(sources, labels)
+            if not method.learns_alone:
+                contract.judge(method, everything)
         if method.learns_alone:
             self.history_ = method.learn(
                 everything, seed=seed, groups=groups, monitor=monitor, verbose=self.verbose

@@ -13,7 +13,7 @@ from polymodal.errors import ConfigError
 if TYPE_CHECKING:
     from polymodal.methods.base import Method
 
-METHODS: dict[str, str] = {
+METHODS: dict[str, str | type[Method]] = {
     "robult": "polymodal.methods.robult:Robult",
     "pgm": "polymodal.methods.pgm:PgM",
     "actionmae": "polymodal.methods.actionmae:ActionMAE",
@@ -22,7 +22,8 @@ METHODS: dict[str, str] = {
     "umt": "polymodal.methods.umt:UMT",
     "committee": "polymodal.methods.committee.method:Committee",
 }
-"""Name -> ``"module:Class"``. A new method is one file, one line here, and one page of documentation."""
+"""Name -> ``"module:Class"``, or a class. A new method is one file, one line here, and one page of
+documentation (``docs/own-method.md``)."""
 
 DEFAULT = "committee"
 """Of ``MultimodalClassifier``, ``MultimodalRegressor``, ``polymodal fit`` and the demo."""
@@ -43,7 +44,10 @@ def get(name: str) -> type[Method]:
     known = METHODS | RETRIEVERS
     if name not in known:
         raise ConfigError(f"a method is one of {', '.join(METHODS)}; {name!r} came{_guess(name, METHODS)}")
-    module, _, attribute = known[name].partition(":")
+    found = known[name]
+    if isinstance(found, type):
+        return found
+    module, _, attribute = found.partition(":")
     return getattr(import_module(module), attribute)
 
 

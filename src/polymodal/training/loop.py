@@ -21,6 +21,7 @@ from polymodal.checkpoint import save_checkpoint
 from polymodal.encoders.top import Top
 from polymodal.errors import TrainingError, TrainingWarning
 from polymodal.methods.base import Method, ParameterGroup, Stage, Step
+from polymodal.methods.contract import judge_losses
 from polymodal.progress import progress
 from polymodal.training.log import written
 from polymodal.training.precision import Precision
@@ -194,6 +195,7 @@ def train_step(run: Run, batch: Batch, step: Step, optimizer: torch.optim.Optimi
     """One step down the sum of the losses; returns its terms."""
     output = run.precision.forward(run.method, batch)
     losses = run.method.losses(batch, output, step)
+    judge_losses(run.method, losses)
     first, *others = losses.values()
     run.precision.descend(sum(others, start=first), optimizer, run.config.gradient_clip)
     return losses
