@@ -606,13 +606,17 @@ REFUSED_LATER = {
         {"t": pd.DataFrame({"a": ["1", "2"], "b": ["x", "y"]})},
         "a column of numbers holds no str cells; column 'a' of Tabular 't' holds '1'",
     ),
+    "one text where numbers were": (
+        {"t": pd.DataFrame({"a": ["1", None, "oops"], "b": ["x", "y", "x"]})},
+        "a column of numbers holds no str cells; column 'a' of Tabular 't' holds 'oops'",
+    ),
     "a list where a category was": (
         {"t": pd.DataFrame({"a": [1], "b": [[1]]})},
         "a category is a text, a number or a boolean; row 0, column 'b' of Tabular 't' holds list",
     ),
     "zero rows": ({"v": np.ones((0, 3))}, r"found 0 sample\(s\)"),
     "nothing at all": ({}, "an empty mapping came"),
-    "Nones alone": ({"v": None}, "NoneType came"),
+    "Nones alone": ({"v": None}, "counts its rows by a modality that is there; none is; pass"),
     "1-D": ({"v": np.ones(3)}, "Vector 'v' had 3 columns and now has 1"),
 }
 

@@ -285,6 +285,11 @@ def printed(table, *arguments, width=100, **options):
     return text.getvalue()
 
 
+def test_a_table_without_a_data_set_begins_with_its_labels():
+    text = printed(report(0, "ours").assign(dataset=""), "accuracy")
+    assert text.split()[0] == "5%"
+
+
 def test_methods_stand_above_floors_with_mean_and_deviation():
     table = pd.concat([report(seed, name) for name in ("floor", "ours") for seed in (0, 1)])
     text = printed(table, "accuracy", floors={"floor"})

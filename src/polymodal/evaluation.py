@@ -455,7 +455,7 @@ def _show_one(part: pd.DataFrame, metric: str, floors: Collection[str], dataset:
     best = means.max() if greater else means.min()
     n_seeds = int(summary["n_seeds"].max())
     table = Table(
-        title=f"{dataset}, {share:.0%} of the labels: {metric}"
+        title=f"{dataset}{', ' if dataset else ''}{share:.0%} of the labels: {metric}"
         + (", %" if METRICS[metric].unit_interval else "")
         + ("" if greater else " (lower is better)"),
         caption=f"worst and mean over {coverage(part)}"

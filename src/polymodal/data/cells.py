@@ -481,10 +481,19 @@ def column_numbers(column: pd.Series, place: Place, j: int) -> ndarray:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     if dtype == np.dtype(object) or (isinstance(dtype, pd.StringDtype) and column.isna().all()):
         return object_numbers(column.to_numpy(dtype=object), place, lambda _: j)
+    example = _example(_no_numbers(column))
     raise CellTypeError(
         f"a column of numbers holds no {dtype} cells; {place.column(j)} of {place.who} holds "
-        f"{_example(column)}; convert the column to numbers, or declare it as a Text or Tabular of its own"
+        f"{example}; convert the column to numbers, or declare it as a Text or Tabular of its own"
     )
+
+
+def _no_numbers(column: pd.Series) -> pd.Series:
+    """The cells for which a column of texts is none of numbers; all of it where there are none of these."""
+    if not isinstance(column.dtype, pd.StringDtype):
+        return column
+    spoilers = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+    return spoilers if len(spoilers) else column
 
 
 def cell_numbers(cell: Any, place: Place, i: int) -> ndarray:

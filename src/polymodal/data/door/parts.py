@@ -31,6 +31,11 @@ def n_rows(X: Any) -> int:
         return len(X)
     if isinstance(X, Mapping):
         X = next((value for value in X.values() if value is not None), None)
+        if X is None:
+            raise DataError(
+                "a mapping counts its rows by a modality that is there; none is; "
+                "pass one of them, NaN where it is absent"
+            )
     if hasattr(X, "shape") and len(X.shape):
         return int(X.shape[0])
     try:
