@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from polymodal.batch import TaskKind
-from polymodal.methods.committee import interactions, pool
+from polymodal.methods.committee import interactions, neighbours, pool
 from polymodal.methods.committee.evidence import Evidence
 from polymodal.methods.committee.interactions import Interactions
 from polymodal.methods.committee.judging import (
@@ -70,6 +71,7 @@ def taught_by(
     weights: Weights,
     verdict: Verdict,
     heard: Evidence | None = None,
+    graph: csr_array | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a team's pool says of its unlabelled rows: (n, C) targets and (n,) weights.
 
@@ -83,6 +85,7 @@ def taught_by(
         weights: of its pool.
         verdict: on the teachers.
         heard: what it makes of presence, if anything.
+        graph: of its labelled rows, then the unlabelled ones; None where neighbours are not asked.
     """
     presence = torch.from_numpy(rows.presence[team.free])
     scores = team_scores(rows, turned, team, team.free)
@@ -97,6 +100,8 @@ def taught_by(
         return said, np.full(len(said), verdict.explained)
     if rows.kind == "multiclass":
         said = aligned(said, team.prior)
+        if graph is not None:
+            said = aligned(neighbours.spread(graph, rows.target[team.known], said), team.prior)
         return said, 1 - entropy(said) / math.log(said.shape[1])
     pairs = np.stack([1 - said, said], axis=2)
     odds = np.stack([1 - team.prior, team.prior], axis=1)
@@ -194,6 +199,7 @@ def learn(
     judged = any(len(team.held) for team in teams)
     teachable = judged or rows.kind == "multiclass"
     most = n_generations if teachable and len(teams[0].free) >= MIN_FREE else 0
+    graph = None if judged or most == 0 else _graph_of(rows, turned, teams[0])
     history: list[dict[str, Any]] = []
     best: Learnt | None = None
     chosen: Verdict | None = None
@@ -201,7 +207,7 @@ def learn(
     with progress("fit", (most + 1) * len(teams), verbose=verbose) as shown:
         for generation in range(most + 1):
             start, figures = time.perf_counter(), {}
-            taught = _taught(rows, turned, teams, verdict)
+            taught = _taught(rows, turned, teams, verdict, graph)
             if watch is not None and taught[0] is not None:
                 figures = watch(teams[0].free, taught[0][0])
             for team, own in zip(teams, taught, strict=True):
@@ -252,15 +258,30 @@ def _as_used(learnt: Learnt, sharpening: float, presence: np.ndarray) -> Learnt:
     return replace(learnt, weights=weights, heard=heard)
 
 
+def _graph_of(rows: Rows, turned: tuple[np.ndarray, ...], team: Team) -> csr_array | None:
+    """The graph of a team's labelled rows, then its unlabelled ones.
+
+    None where rows come in groups: those near a row are near it for being of its group.
+    """
+    if rows.groups is not None:
+        return None
+    index = np.concatenate([team.known, team.free])
+    return neighbours.graph_of([along[index] for along in turned], rows.presence[index])
+
+
 def _taught(
-    rows: Rows, turned: tuple[np.ndarray, ...], teams: list[Team], verdict: Verdict | None
+    rows: Rows,
+    turned: tuple[np.ndarray, ...],
+    teams: list[Team],
+    verdict: Verdict | None,
+    graph: csr_array | None,
 ) -> list[tuple[np.ndarray, np.ndarray] | None]:
     """What each team's own pool teaches it; nothing before there is a verdict on one."""
     if verdict is None:
         return [None] * len(teams)
     heard = verdict.heard or (None,) * len(teams)
     told = zip(teams, verdict.weights, heard, strict=True)
-    return [taught_by(rows, turned, team, weights, verdict, presence) for team, weights, presence in told]
+    return [taught_by(rows, turned, team, weights, verdict, own, graph) for team, weights, own in told]
 
 
 def _with_what_is_worth_it(
