@@ -321,6 +321,7 @@ REFUSED = {
     "None": (None, None, "X is a DataFrame, a mapping of arrays or a 2-D array; None came"),
     "text": ("films.csv", None, "X is a DataFrame, .*; 'films.csv' came"),
     "an empty mapping": ({}, None, "an empty mapping came"),
+    "a Series": (pd.Series([1.0, 2.0]), None, r"a Series came; a row of a frame is frame.iloc\[\[i\]\]"),
     "1-D": (np.ones(3), None, r"a bare X is a 2-D array; an array of shape \(3,\) came; Reshape your data"),
     "3-D": (CUBE, None, r"an array of shape \(2, 3, 2\) came; pass it as \{'series': X\}"),
     "ragged": ([[1], [1, 2]], None, "rows of different shapes came"),
@@ -626,6 +627,12 @@ def test_refused_at_prediction(X, sentence):
     bound = bind(TRAINED, None)
     with pytest.raises(DataError, match=sentence):
         read(X, bound)
+
+
+@pytest.mark.parametrize("row", [{"a": 1.5, "b": None}, {"a": None, "b": "a quiet night"}])
+def test_one_row_as_a_mapping_of_cells_is_no_table(row):
+    with pytest.raises(DataError, match=r"one row's cells came, such as .*; pass pandas.DataFrame\(\[X\]\)"):
+        n_rows(row)
 
 
 def test_refused_at_prediction_over_an_array():

@@ -57,6 +57,11 @@ def _judge_array(X: Any) -> ndarray:
             "X is a DataFrame, a mapping of arrays or a 2-D array; a list of rows by name came; "
             "pass pandas.DataFrame(X)"
         )
+    if isinstance(X, pd.Series):
+        raise DataError(
+            "X is a DataFrame, a mapping of arrays or a 2-D array; a Series came; "
+            "a row of a frame is frame.iloc[[i]], a column X.to_frame()"
+        )
     if X is None or isinstance(X, str | bytes):
         raise DataError(f"X is a DataFrame, a mapping of arrays or a 2-D array; {X!r} came; pass one of them")
     try:

@@ -36,6 +36,11 @@ def n_rows(X: Any) -> int:
                 "a mapping counts its rows by a modality that is there; none is; "
                 "pass one of them, NaN where it is absent"
             )
+        if np.isscalar(X):
+            raise DataError(
+                f"a mapping holds rows by modality; one row's cells came, such as {X!r:.40}; "
+                "pass pandas.DataFrame([X])"
+            )
     if hasattr(X, "shape") and len(X.shape):
         return int(X.shape[0])
     try:
