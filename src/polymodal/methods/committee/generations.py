@@ -199,7 +199,7 @@ def learn(
     judged = any(len(team.held) for team in teams)
     teachable = judged or rows.kind == "multiclass"
     most = n_generations if teachable and len(teams[0].free) >= MIN_FREE else 0
-    graph = None if judged or most == 0 else _graph_of(rows, turned, teams[0])
+    graph: csr_array | None = None
     history: list[dict[str, Any]] = []
     best: Learnt | None = None
     chosen: Verdict | None = None
@@ -207,6 +207,9 @@ def learn(
     with progress("fit", (most + 1) * len(teams), verbose=verbose) as shown:
         for generation in range(most + 1):
             start, figures = time.perf_counter(), {}
+            if generation == 1 and not judged:
+                assert verdict is not None
+                graph = _graph_of(rows, turned, teams[0], verdict.weights[0], seed)
             taught = _taught(rows, turned, teams, verdict, graph)
             if watch is not None and taught[0] is not None:
                 figures = watch(teams[0].free, taught[0][0])
@@ -258,15 +261,22 @@ def _as_used(learnt: Learnt, sharpening: float, presence: np.ndarray) -> Learnt:
     return replace(learnt, weights=weights, heard=heard)
 
 
-def _graph_of(rows: Rows, turned: tuple[np.ndarray, ...], team: Team) -> csr_array | None:
-    """The graph of a team's labelled rows, then its unlabelled ones.
+def _graph_of(
+    rows: Rows, turned: tuple[np.ndarray, ...], team: Team, weights: Weights, seed: int
+) -> csr_array | None:
+    """The graph of a team's labelled rows, then its unlabelled ones; None where neighbours tell nothing.
 
-    None where rows come in groups: those near a row are near it for being of its group.
+    Nor are they asked where rows come in groups: those near a row are near it for being of its group.
     """
     if rows.groups is not None:
         return None
     index = np.concatenate([team.known, team.free])
-    return neighbours.graph_of([along[index] for along in turned], rows.presence[index])
+    along, presence = [along[index] for along in turned], rows.presence[index]
+    alone = pool.opinions(team_scores(rows, turned, team, index), torch.from_numpy(presence), weights)
+    said = to_shares(alone, rows.kind).double().numpy()
+    if not neighbours.are_told_alike(along, presence, said, np.random.default_rng(seed)):
+        return None
+    return neighbours.graph_of(along, presence)
 
 
 def _taught(

@@ -1,9 +1,10 @@
 """The committee's graph of rows: what a teacher says of a row, and what it says of rows like it.
 
 Where a class has a row or two, no label tells how good a teacher is, and students would learn its errors as
-they are. Rows that are alike in the modalities that both have are mostly of one class: each row is taught in
-part what its neighbours are (label propagation: Zhou et al., Learning with local and global consistency,
-NeurIPS 2004; distances on the scale of each row: Zelnik-Manor and Perona, NeurIPS 2004).
+they are. Where rows that are alike are mostly of one class, each row is taught in part what its neighbours
+are (label propagation: Zhou et al., Learning with local and global consistency, NeurIPS 2004; distances on the
+scale of each row: Zelnik-Manor and Perona, NeurIPS 2004). Whether they are takes no label to see: neighbours
+in one modality are then told alike by the others.
 
 Letters: n rows, M modalities, k directions, C classes.
 """
@@ -22,8 +23,46 @@ N_SCALE = 7
 SHARE = 0.5
 """Of what a row is taught, how much its neighbours say."""
 N_STEPS = 20
+LEAST_ALIKE, N_DEVIATIONS = 0.03, 4.0
+"""Moran's I that others' opinions must have among neighbours, and how far beyond that of shuffled ones."""
+N_SHUFFLES = 20
 BLOCK = 1000
 """Rows that are compared with all others at a time."""
+
+
+def are_told_alike(
+    values: Sequence[np.ndarray], presence: np.ndarray, said: np.ndarray, random: np.random.Generator
+) -> bool:
+    """Whether neighbours in one modality are told alike by the others, in the mean: Moran's I (1950).
+
+    Args:
+        values: for each modality (n, k).
+        presence: (n, M) bool.
+        said: (n, M, C) shares of the classes by each modality alone, anything where it is absent.
+        random: shuffles the rows.
+    """
+    true, shuffled, n_rows = 0.0, np.zeros(N_SHUFFLES), 0
+    said = np.where(presence[:, :, None], said, 0.0)
+    for m, value in enumerate(values):
+        rows = np.flatnonzero(presence[:, m] & (presence.sum(axis=1) > 1))
+        if len(rows) <= N_NEAREST:
+            continue
+        graph = graph_of([value[rows]], np.ones((len(rows), 1), dtype=bool))
+        others = said[rows].sum(axis=1) - said[rows, m]
+        others /= presence[rows].sum(axis=1, keepdims=True) - 1
+        others -= others.mean(axis=0)
+        true += len(rows) * _moran(graph, others)
+        shuffled += [len(rows) * _moran(graph, random.permutation(others)) for _ in range(N_SHUFFLES)]
+        n_rows += len(rows)
+    if not n_rows:
+        return False
+    by_chance = shuffled.mean() + N_DEVIATIONS * shuffled.std()
+    return true > max(by_chance, LEAST_ALIKE * n_rows)
+
+
+def _moran(graph: sparse.csr_array, said: np.ndarray) -> float:
+    """I of (n, C) deviations from the mean, of a graph whose rows sum to 1; 0 where all say the same."""
+    return float((said * (graph @ said)).sum() / max(np.square(said).sum(), 1e-12))
 
 
 def graph_of(values: Sequence[np.ndarray], presence: np.ndarray) -> sparse.csr_array:
