@@ -1,5 +1,7 @@
 """The committee's graph of rows: a dull twin, what it never reads, and when it is asked at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,57 @@ def test_neighbours_mend_what_a_teacher_says_wrongly():
     assert (found.argmax(axis=1) == y[10:]).mean() > 0.9
 
 
+# ---- whether they tell anything ----------------------------------------------------------------------------
+
+
+def opinions(n=150, seed=0, shared=True, gaps=0.0):
+    """Two modalities, and what each says alone: of a class that both show, or each of a thing of its own."""
+    random = np.random.default_rng(seed)
+    both = random.integers(0, 3, n)
+    classes = [both, both if shared else random.integers(0, 3, n)]
+    values = [random.normal(size=(n, 3)) + 4 * np.eye(3)[y] for y in classes]
+    said = np.stack([0.7 * np.eye(3)[y] + 0.1 for y in classes], axis=1)
+    presence = random.random((n, 2)) >= gaps
+    presence[np.flatnonzero(~presence.any(axis=1)), 0] = True
+    return values, presence, said
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.4])
+def test_they_do_where_modalities_show_one_thing_and_not_where_each_shows_its_own(gaps):
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        assert neighbours.are_told_alike(*opinions(seed=seed, gaps=gaps), random)
+        assert not neighbours.are_told_alike(*opinions(seed=seed, gaps=gaps, shared=False), random)
+
+
+def test_they_tell_nothing_where_no_row_has_two_modalities_or_all_is_said_alike():
+    random = np.random.default_rng(0)
+    values, presence, said = opinions()
+    either = np.arange(150) % 2 == 0
+    assert not neighbours.are_told_alike(values, np.stack([either, ~either], axis=1), said, random)
+    assert not neighbours.are_told_alike(values, presence, np.full_like(said, 1 / 3), random)
+    assert not neighbours.are_told_alike(values[:1], presence[:, :1], said[:, :1], random)
+
+
+def test_opinions_and_values_that_are_absent_are_never_read():
+    values, presence, said = opinions(gaps=0.4)
+    want = neighbours.are_told_alike(values, presence, said, np.random.default_rng(0))
+    blank = [np.where(here[:, None], v, np.nan) for v, here in zip(values, presence.T, strict=True)]
+    unsaid = np.where(presence[:, :, None], said, np.nan)
+    assert neighbours.are_told_alike(blank, presence, unsaid, np.random.default_rng(0)) == want
+
+
+def test_the_index_is_that_of_moran():
+    values, presence, _ = made(40)
+    graph = neighbours.graph_of(values, presence)
+    said = np.random.default_rng(0).normal(size=(40, 3))
+    said -= said.mean(axis=0)
+    weight = graph.toarray()
+    pairs = sum(weight[i, j] * said[i] @ said[j] for i in range(40) for j in range(40))
+    want = 40 / weight.sum() * pairs / (said * said).sum()
+    np.testing.assert_allclose(neighbours._moran(graph, said), want)
+
+
 # ---- when they are asked -----------------------------------------------------------------------------------
 
 
@@ -130,6 +183,14 @@ def test_neighbours_are_asked_once_a_generation_where_nothing_is_judged(monkeypa
     assert "unjudged" in learnt.history[-1]["rule"]
     assert len(graphs) == 2
     assert graphs[0] is graphs[1]
+
+
+def test_no_neighbour_is_asked_where_they_tell_nothing(monkeypatch):
+    rows, _ = few_labels()
+    random = np.random.default_rng(0)
+    apart = (rows.values[0], random.normal(size=rows.values[1].shape).astype(np.float32))
+    graphs, _ = asked(replace(rows, values=apart), monkeypatch)
+    assert not graphs
 
 
 def test_no_neighbour_is_asked_where_labels_judge_or_rows_come_in_groups(monkeypatch):

@@ -2,9 +2,9 @@
 
 Where a class has a row or two, no label tells how good a teacher is, and students would learn its errors as
 they are. Where rows that are alike are mostly of one class, each row is taught in part what its neighbours
-are (label propagation: Zhou et al., Learning with local and global consistency, NeurIPS 2004; distances on the
-scale of each row: Zelnik-Manor and Perona, NeurIPS 2004). Whether they are takes no label to see: neighbours
-in one modality are then told alike by the others.
+are (label propagation: Zhou et al., Learning with local and global consistency, NeurIPS 2004; distances on
+the scale of each row: Zelnik-Manor and Perona, NeurIPS 2004). Whether they are takes no label to see:
+neighbours in one modality are then told alike by the others.
 
 Letters: n rows, M modalities, k directions, C classes.
 """
