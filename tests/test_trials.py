@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from polymodal.estimators import MethodClassifier
-from polymodal.methods.committee import generations, pool
+from polymodal.methods.committee import pool
 from polymodal.methods.committee.members import Lesson
 from polymodal.methods.committee.pool import Weights
-from polymodal.methods.committee.teams import Rows, Team
+from polymodal.methods.committee.teams import Rows
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "default"
 
@@ -51,39 +51,6 @@ def test_each_idea_changes_the_committee_and_is_taken_out_again(trials, rows):
         with idea():
             assert not np.array_equal(fitted(rows).predict_proba(X), before)
     assert np.array_equal(fitted(rows).predict_proba(X), before)
-
-
-def test_rows_are_as_alike_as_in_the_modalities_that_both_have(trials):
-    random = np.random.default_rng(0)
-    y = np.repeat([0, 1], 30)
-    values = [random.normal(size=(60, 2)) + 9 * y[:, None] for _ in range(2)]
-    presence = random.random((60, 2)) < 0.6
-    presence[np.flatnonzero(~presence.any(axis=1)), 0] = True
-    like = trials.affinity(values, presence)
-    assert np.array_equal(like, like.T)
-    assert like[np.ix_(y == 0, y == 1)].sum() < 1e-6 < like[np.ix_(y == 0, y == 0)].sum()
-    apart = presence.astype(int) @ presence.T == 0
-    assert not like[apart].any()
-    changed = [np.where(here[:, None], value, 99.0) for value, here in zip(values, presence.T, strict=True)]
-    assert np.array_equal(trials.affinity(changed, presence), like)
-
-
-def test_neighbours_mend_what_a_teacher_says_wrongly(trials, monkeypatch):
-    random = np.random.default_rng(0)
-    y = np.arange(100) % 2
-    x = (random.normal(size=(100, 2)) + 9 * y[:, None]).astype(np.float32)
-    target = np.where(np.arange(100)[:, None] < 10, np.eye(2)[y], np.nan)
-    known, free = np.arange(10), np.arange(10, 100)
-    team = Team(known, free, known[:0], np.array([0.5, 0.5]), np.zeros((2, 2)), 1)
-    said = np.where(random.random(90) < 0.25, 1 - y[10:], y[10:])
-    sure = np.where(said == y[10:], 0.9, 0.55)[:, None]  # of what is wrong it is less sure
-    told = np.where(np.eye(2)[said] > 0, sure, 1 - sure)
-    monkeypatch.setattr(generations, "taught_by", lambda *_: (told, np.ones(90)))
-    table = Rows((x,), np.ones((100, 1), dtype=bool), target, None, "multiclass")
-    with trials.propagated():
-        mended, _ = generations.taught_by(table, (x,), team)
-    assert (said == y[10:]).mean() < 0.85
-    assert (mended.argmax(axis=1) == y[10:]).mean() > 0.95
 
 
 @pytest.mark.parametrize("idea", ["mixed", "noisy"])

@@ -1,4 +1,4 @@
-"""What was added to the committee and not kept, one idea at a time, on rows held out of the training parts.
+"""What was put into the committee and not kept, one idea at a time, on rows held out of the training parts.
 
     python experiments/default/trials.py --data DIR    some 40 minutes of a core; goes on when cut off
     python experiments/default/trials.py --table       TRIALS.md alone
@@ -32,7 +32,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 from polymodal import bench
 from polymodal.bench import Cell, Result
 from polymodal.data import readers
-from polymodal.methods.committee import generations, judging, members, pool
+from polymodal.methods.committee import generations, judging, members, neighbours, pool
 from polymodal.methods.committee.members import Branch, Lesson, some_of
 from polymodal.methods.committee.pool import Weights
 from polymodal.methods.committee.teams import Rows, Team, joint_of, lesson_of
@@ -47,45 +47,15 @@ SEEDS = (100, 101)
 
 # ---- a graph of rows ---------------------------------------------------------------------------------------
 
-N_NEIGHBOURS, SPREAD = 10, 0.5
-"""Of a row in the graph; and how much of what a row is taught comes from them."""
-N_SPREADS = 20
 
-
-def affinity(values: Sequence[np.ndarray], presence: np.ndarray) -> np.ndarray:
-    """(n, n): how alike two rows are in the modalities that both have, of the nearest neighbours alone."""
-    total, shared = np.zeros((len(presence),) * 2), np.zeros((len(presence),) * 2)
-    for value, here in zip(values, presence.T, strict=True):
-        there = np.flatnonzero(here)
-        x = value[there].astype(np.float64)
-        squares = (x * x).sum(axis=1)
-        distance = np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0)
-        scale = np.sqrt(np.sort(distance, axis=1)[:, min(7, len(x) - 1)]) + 1e-9
-        total[np.ix_(there, there)] += np.exp(-distance / np.outer(scale, scale))
-        shared[np.ix_(there, there)] += 1
-    like = total / np.maximum(shared, 1)
-    np.fill_diagonal(like, 0.0)
-    least = np.sort(like, axis=1)[:, -N_NEIGHBOURS][:, None]
-    kept = np.where(like >= least, like, 0.0)
-    return np.maximum(kept, kept.T)
-
-
-def propagated() -> Any:
-    """Labels and what the teacher says, spread over a graph of all modalities' neighbours (Zhou, 2004)."""
+def asking_neighbours() -> Any:
+    """Teachers that are judged, and rows that come in groups, ask neighbours too."""
     alone = generations.taught_by
 
     def with_neighbours(rows: Rows, turned: tuple[np.ndarray, ...], team: Team, *more: Any) -> Any:
-        said, _ = alone(rows, turned, team, *more)
         index = np.concatenate([team.known, team.free])
-        graph = affinity([along[index] for along in turned], rows.presence[index])
-        graph /= np.maximum(graph.sum(axis=1, keepdims=True), 1e-12)
-        first = np.concatenate([rows.target[team.known], said])
-        now = first
-        for _ in range(N_SPREADS):
-            now = SPREAD * graph @ now + (1 - SPREAD) * first
-            now[: len(team.known)] = first[: len(team.known)]
-        said = generations.aligned(now[len(team.known) :] + 1e-9, team.prior)
-        return said, 1 - generations.entropy(said) / math.log(said.shape[1])
+        graph = neighbours.graph_of([along[index] for along in turned], rows.presence[index])
+        return alone(rows, turned, team, *more[:3], graph)
 
     return patch.object(generations, "taught_by", with_neighbours)
 
@@ -267,7 +237,7 @@ def asked(found: dict[str, float]) -> Iterator[None]:
 WHOLE = "as it is"
 SETTINGS = {"forests of three seeds": {name: 3 * trees for name, trees in TREES.items()}}
 PATCHED: dict[str, Callable[[], Any]] = {
-    "graph of neighbours": propagated,
+    "neighbours": asking_neighbours,
     "mixup": lambda: learning_from(mixed),
     "noise on inputs": lambda: learning_from(noisy),
     "weights by row": reliable,
@@ -329,8 +299,7 @@ than its deviation and than half a point; a dot: the same to the last bit. Compl
 combinations; not at random: the rows as they come.
 
 - *forests of three seeds*: a teacher of three seeds; ridge regressions are the same with every seed.
-- *graph of neighbours*: what a teacher says is spread, half of it, over a graph of the {N_NEIGHBOURS} nearest
-  rows by all modalities that two rows share, {N_SPREADS} times, labels held, before students learn from it.
+- *neighbours*: rows are taught in part what is said of those like them, as they are where nothing judges.
 - *mixup*, *noise on inputs*: as many rows again, between two rows (Beta(.4, .4)) or with noise of .3 of the
   spread; all of them weigh half.
 - *weights by row*: a modality weighs by how sure it is of this row and by how far the others agree with it,
@@ -343,7 +312,7 @@ ASKED = """\
 Percent that they take off the held-out loss of generation 0, mean of the seeds. A forest is kept for 3,
 boosted trees for .5, and these are tried where they are not too dear. The set transformer has a token of 32
 numbers a modality, a layer of attention, inputs dropped at random in each of 120 steps, and averaged weights
-(EMA). With 1 % of the labels, and where no rows can be held out, nothing is asked."""
+(EMA)."""
 
 
 def section(table: pd.DataFrame, missing: str, labels: float) -> Iterator[str]:
