@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -172,31 +172,41 @@ def cells(sets: tuple[str, ...] = SETS) -> list[Cell]:
     return found
 
 
+def figures(dataset: readers.Dataset, cell: Cell, **settings: Any) -> tuple[Any, bench.Row]:
+    """A committee of few trees, and its figures: of the combinations, or of the rows as they come."""
+    chosen = tuple(sorted((TREES | settings).items()))
+    model, result = bench.fitted(dataset, replace(cell, settings=chosen))
+    own = [row for row in result.rows if row["metric"] != "n_rows" and not row["subset"].startswith("rate=")]
+    values = [row["value"] for row in own]
+    found = {"mean": float(np.mean(values)), "worst": min(values)}
+    return model, found | {"seconds": result.record["cpu_seconds_fit"]}
+
+
+def held_out(cell: Cell, data: str | Path | None) -> tuple[readers.Dataset, bench.Row]:
+    """A place's rows of the training part, scored by the primary metric alone, and its name."""
+    dataset = readers.load(cell.dataset, data, variant=cell.variant)
+    dataset = inner(dataset, cell.seed, **DATASETS.get(cell.data_name, {}))
+    place = {"dataset": cell.data_name, "missing": cell.missing, "labels": cell.labels, "seed": cell.seed}
+    return replace(dataset, metrics=dataset.metrics[:1]), place
+
+
 def one(part: str, dataset: readers.Dataset, cell: Cell) -> tuple[Any, bench.Row]:
-    """The committee without a part, and its figures: of the combinations, or of the rows as they come."""
-    settings = tuple(sorted((TREES | SETTINGS.get(part, {})).items()))
+    """The committee without a part, and its figures."""
     with ExitStack() as entered:
         if part in REPLACED:
             entered.enter_context(REPLACED[part]())
-        model, result = bench.fitted(dataset, replace(cell, settings=settings))
-    own = [row for row in result.rows if row["metric"] != "n_rows" and not row["subset"].startswith("rate=")]
-    values = [row["value"] for row in own]
-    figures = {"mean": float(np.mean(values)), "worst": min(values)}
-    return model, figures | {"seconds": result.record["cpu_seconds_fit"]}
+        return figures(dataset, cell, **SETTINGS.get(part, {}))
 
 
 def work(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
     """A place: the whole, then without each part."""
     del model
-    dataset = readers.load(cell.dataset, data, variant=cell.variant)
-    dataset = inner(dataset, cell.seed, **DATASETS.get(cell.data_name, {}))
-    dataset = replace(dataset, metrics=dataset.metrics[:1])
-    place = {"dataset": cell.data_name, "missing": cell.missing, "labels": cell.labels, "seed": cell.seed}
-    whole, figures = one(WHOLE, dataset, cell)
-    rows = [place | {"without": WHOLE} | figures]
+    dataset, place = held_out(cell, data)
+    whole, found = one(WHOLE, dataset, cell)
+    rows = [place | {"without": WHOLE} | found]
     for part in PARTS:
-        found = one(part, dataset, cell)[1] if matters(part, whole) else figures | {"seconds": None}
-        rows.append(place | {"without": part} | found)
+        own = one(part, dataset, cell)[1] if matters(part, whole) else found | {"seconds": None}
+        rows.append(place | {"without": part} | own)
     return Result(cell, rows, {"cell": asdict(cell), "rule": whole.stopping_rule_})
 
 
@@ -330,16 +340,21 @@ def results() -> pd.DataFrame:
     return pd.DataFrame(json.loads(RESULTS.read_text())).astype({"seconds": float})
 
 
-def main() -> None:
-    """Run what is not done yet; write the figures and the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def run_unless_table(about: str, cells: Sequence[Cell], out: Path, work: Callable[..., Result]) -> None:
+    """Run what is not done yet of some places, unless the tables alone are asked for."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--data", help="folder of the data sets that are not bundled")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="write the tables and end")
     args = parser.parse_args()
     if not args.table:
-        command = "python experiments/default/ablation.py --data DIR"
-        bench.run(cells(), data=args.data, jobs=args.jobs, out=RESULTS, command=command, work=work)
+        command = f"python experiments/default/{out.stem}.py --data DIR"
+        bench.run(cells, data=args.data, jobs=args.jobs, out=out, command=command, work=work)
+
+
+def main() -> None:
+    """Run what is not done yet; write the figures and the tables."""
+    run_unless_table(str(__doc__), cells(), RESULTS, work)
     PAGE.write_text(text(results()))
     DOCUMENT.write_text(filled(DOCUMENT.read_text(), results()))
 

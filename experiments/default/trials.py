@@ -1,6 +1,6 @@
 """What was put into the committee and not kept, one idea at a time, on rows held out of the training parts.
 
-    python experiments/default/trials.py --data DIR    some 40 minutes of a core; goes on when cut off
+    python experiments/default/trials.py --data DIR    some 20 minutes of a core; goes on when cut off
     python experiments/default/trials.py --table       TRIALS.md alone
 
 A place is a data set, a missing regime, a share of labels and a seed: at most 600 of the rows that
@@ -11,7 +11,6 @@ take off the held-out loss, as the committee asks. Writes ``trials.json``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,16 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
-from ablation import MAX_ROWS, TITLES, TREES, markdown, shown
-from choose import DATASETS, inner
+from ablation import (
+    MAX_ROWS,
+    TITLES,
+    TREES,
+    figures,
+    held_out,
+    markdown,
+    run_unless_table,
+    shown,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
@@ -257,25 +264,17 @@ def cells() -> list[Cell]:
     ]
 
 
-def one(trial: str, dataset: readers.Dataset, cell: Cell) -> dict[str, float]:
-    """The figures of a committee with an idea: of the combinations, or of the rows as they come."""
-    settings = tuple(sorted((TREES | SETTINGS.get(trial, {})).items()))
+def one(trial: str, dataset: readers.Dataset, cell: Cell) -> bench.Row:
+    """The figures of a committee with an idea."""
     with PATCHED[trial]() if trial in PATCHED else ExitStack():
-        _, result = bench.fitted(dataset, replace(cell, settings=settings))
-    own = [row for row in result.rows if row["metric"] != "n_rows" and not row["subset"].startswith("rate=")]
-    return {
-        "mean": float(np.mean([row["value"] for row in own])),
-        "seconds": result.record["cpu_seconds_fit"],
-    }
+        found = figures(dataset, cell, **SETTINGS.get(trial, {}))[1]
+    return {"mean": found["mean"], "seconds": found["seconds"]}
 
 
 def work(cell: Cell, data: str | Path | None, model: str | Path | None) -> Result:
     """A place: the committee as it is, then with each idea."""
     del model
-    dataset = readers.load(cell.dataset, data, variant=cell.variant)
-    dataset = inner(dataset, cell.seed, **DATASETS.get(cell.data_name, {}))
-    dataset = replace(dataset, metrics=dataset.metrics[:1])
-    place = {"dataset": cell.data_name, "missing": cell.missing, "labels": cell.labels, "seed": cell.seed}
+    dataset, place = held_out(cell, data)
     rows = [place | {"trial": trial} | one(trial, dataset, cell) for trial in (WHOLE, *TRIALS)]
     taken: dict[str, float] = {}
     with asked(taken):
@@ -364,14 +363,7 @@ def results() -> pd.DataFrame:
 
 def main() -> None:
     """Run what is not done yet; write the figures and the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the data sets that are not bundled")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--table", action="store_true", help="write the page and end")
-    args = parser.parse_args()
-    if not args.table:
-        command = "python experiments/default/trials.py --data DIR"
-        bench.run(cells(), data=args.data, jobs=args.jobs, out=RESULTS, command=command, work=work)
+    run_unless_table(str(__doc__), cells(), RESULTS, work)
     PAGE.write_text(text(results()))
 
 

@@ -91,8 +91,7 @@ def graph_of(values: Sequence[np.ndarray], presence: np.ndarray) -> sparse.csr_a
         blocks.append(sparse.csr_array(np.where(like >= least[:, None], like, 0.0)))
     kept = sparse.vstack(blocks, format="csr")
     graph = sparse.csr_array(kept.maximum(kept.T))
-    graph.data *= np.repeat(1 / np.maximum(graph.sum(axis=1), 1e-12), np.diff(graph.indptr))
-    return graph
+    return sparse.csr_array(sparse.diags_array(1 / np.maximum(graph.sum(axis=1), 1e-12)) @ graph)
 
 
 def spread(graph: sparse.csr_array, labelled: np.ndarray, said: np.ndarray) -> np.ndarray:
